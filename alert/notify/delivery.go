@@ -1,0 +1,43 @@
+// Package notify brings incidents to people: which deliveries are due (pure), where they are kept (Book), and the
+// channels that carry them.
+package notify
+
+import (
+	"context"
+	"time"
+
+	"faultline/alert"
+)
+
+// Delivery is the state of one incident on one channel. It is level-triggered: it says which revision the channel should
+// have and which it has taken, so that updates coalesce and a resolution can never overtake its page.
+type Delivery struct {
+	Incident  string    `json:"incident"` // Incident.ID
+	Channel   string    `json:"channel"`
+	Want      uint64    `json:"want"`  // the revision the channel should have
+	Acked     uint64    `json:"acked"` // the newest revision that it took; 0 = none yet
+	Tries     int       `json:"tries"` // failed attempts since Acked last moved
+	NotBefore time.Time `json:"not_before,omitzero"`
+	Gone      string    `json:"gone,omitempty"` // refused for good: why; nothing more is tried for this revision
+}
+
+// Book keeps incidents and their deliveries. Save stores both lists or neither.
+type Book interface {
+	Save(ctx context.Context, incidents []alert.Incident, deliveries []Delivery) error
+	Load(ctx context.Context) ([]alert.Incident, []Delivery, error)
+}
+
+// Channel brings one incident's present state to one place. Deliver returns nil when the place has taken it, an
+// error marked by Permanent when trying again cannot help, a *RetryError when the place named a time, and any other
+// error when trying again may help. It must return soon after ctx is done, never show a secret in an error, and be safe
+// for concurrent use.
+type Channel interface {
+	Deliver(ctx context.Context, m Message) error
+}
+
+// Message is what a channel delivers: an incident as it is now, or a notice; exactly one is set.
+type Message struct {
+	Incident *alert.Incident
+	Notice   *alert.Notice
+	First    bool // the channel has not taken anything of this incident yet
+}

@@ -1,0 +1,130 @@
+package alert
+
+import (
+	"time"
+
+	"faultline/probe"
+)
+
+// World is what there is to watch, and from where. Anchors are ordinary sites with Site.Anchor set.
+type World struct {
+	Sites    []*probe.Site
+	Anchors  []*probe.Site
+	Vantages []*probe.Vantage
+}
+
+// Policy holds the numbers by which the engine decides. All are set: see DefaultPolicy.
+type Policy struct {
+	Fleet string // name of the fleet, in every dedup key
+
+	MinOwners   int     // a domain with fewer failing owners never pages
+	MinVantages int     // likewise; capped by the number of vantages configured
+	MinShare    float64 // of a domain's owners seen since the onset that must fail, unless most failures name the edge
+
+	Window     time.Duration // how far apart onsets may lie to be one event
+	Quiet      time.Duration // after a start, nothing is decided for so long
+	Hold       time.Duration // evidence waits so long for the vantage's self-check
+	Quarantine time.Duration // a sick vantage is left out for at least so long
+	ClearAfter time.Duration // failing share below a tenth for so long: recovering
+	Resolve    time.Duration // recovering for so long: resolved
+	Alone      time.Duration // a site that fails alone is told after so long
+	Update     time.Duration // least time between two updates of one incident
+
+	SweepTimeout time.Duration // of one extra probe
+	SweepBy      time.Duration // an extra probe not begun by then is dropped
+	SweepEvery   time.Duration // least time between two sweeps of one domain
+}
+
+// DefaultPolicy is the policy of a config that says nothing else. Figures: detection study, sections 0 and 3.
+func DefaultPolicy() Policy {
+	return Policy{
+		Fleet:     "main",
+		MinOwners: 3, MinVantages: 2, MinShare: 0.5,
+		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 700 * time.Millisecond, Quarantine: 60 * time.Second,
+		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Alone: 120 * time.Second, Update: 60 * time.Second,
+		SweepTimeout: 4 * time.Second, SweepBy: 2 * time.Second, SweepEvery: 10 * time.Second,
+	}
+}
+
+// Scale divides every duration of p by n: a drill's time runs n times as fast.
+func (p Policy) Scale(n float64) Policy {
+	for _, d := range []*time.Duration{
+		&p.Window, &p.Quiet, &p.Hold, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Alone, &p.Update,
+		&p.SweepTimeout, &p.SweepBy, &p.SweepEvery,
+	} {
+		*d = time.Duration(float64(*d) / n)
+	}
+	return p
+}
+
+// Saved is what an engine is started again with.
+type Saved struct {
+	Incidents []Incident        // those not resolved
+	Learned   map[string][]byte // by the keys of Engine.Dirty
+}
+
+// View is what the engine shows, for pages and metrics. It is filled anew by Engine.View; the caller owns it.
+type View struct {
+	At        time.Time     `json:"at"`
+	QuietTill time.Time     `json:"quiet_till,omitzero"` // nothing is decided before, because the daemon has just started
+	Incidents []Incident    `json:"incidents"`           // not resolved, the oldest first; then the last resolved ones
+	Domains   []DomainView  `json:"domains"`             // by kind and name
+	Vantages  []VantageView `json:"vantages"`            // in the order of the world
+	Sites     []SiteView    `json:"sites"`               // in the order of the world; anchors last
+}
+
+// DomainView is a failure domain as the engine sees it now.
+type DomainView struct {
+	Domain
+	Sites   int     `json:"sites"`
+	Owners  int     `json:"owners"`
+	Failing int     `json:"failing_owners"`
+	Ratio   float64 `json:"failing_ratio"`      // failing owners over those that were seen lately; 0 to 1
+	Quorum  bool    `json:"quorum"`             // it has owners enough to page
+	Suspect bool    `json:"suspect"`            // a scan is under way
+	Open    string  `json:"incident,omitempty"` // ID of its open incident
+}
+
+// VantageView is a vantage as the engine sees it now.
+type VantageView struct {
+	Name    string    `json:"name"`
+	Region  string    `json:"region,omitempty"`
+	Healthy bool      `json:"healthy"`
+	Since   time.Time `json:"since,omitzero"`
+	Why     string    `json:"why,omitempty"`
+	LastAt  time.Time `json:"last_at,omitzero"`
+}
+
+// SiteView is a site as the engine sees it now, with a cell for each vantage, in their order.
+type SiteView struct {
+	Site   string     `json:"site"`
+	URL    string     `json:"url"`
+	Group  string     `json:"group,omitempty"`
+	Owner  string     `json:"owner"`
+	CDN    string     `json:"cdn"`
+	Anchor bool       `json:"anchor,omitempty"`
+	Cells  []CellView `json:"cells"`
+}
+
+// CellView is the newest answer of a site at a vantage.
+type CellView struct {
+	State CellState   `json:"state"`
+	Class probe.Class `json:"-"`
+	Fault probe.Fault `json:"-"`
+	At    time.Time   `json:"at,omitzero"`
+	Since time.Time   `json:"since,omitzero"` // of the present state
+}
+
+// CellState is a cell's state in one word.
+type CellState string
+
+// The states of a cell. Blocked, stale and no data are neither well nor failing.
+const (
+	CellOK      CellState = "ok"
+	CellFailing CellState = "failing"
+	CellPending CellState = "pending"
+	CellBlocked CellState = "blocked"
+	CellSick    CellState = "sick"  // the vantage is: its results do not count
+	CellStale   CellState = "stale" // no result for three intervals
+	CellNone    CellState = "no data"
+)

@@ -1,0 +1,93 @@
+package probe
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// Family is the address family that a probe used or is to use.
+type Family uint8
+
+// The families. FamilyAny takes the addresses in the order of the resolver's answer, IPv4 first.
+const (
+	FamilyAny Family = iota
+	FamilyIP4
+	FamilyIP6
+)
+
+var familyNames = [...]string{"", "ip4", "ip6"}
+
+func (f Family) String() string { return nameOf(familyNames[:], uint8(f)) }
+
+// Task is one look that is wanted.
+type Task struct {
+	Site    *Site
+	Vantage *Vantage
+	Family  Family
+	Due     time.Time     // lateness is start - Due
+	By      time.Time     // a sweep not begun by then is dropped and counted; zero for scheduled ones
+	Timeout time.Duration // the site's, or a sweep's own shorter one
+	Sweep   uint64        // the Want it serves; 0 = scheduled
+}
+
+// Func makes one probe and returns soon after its timeout or ctx is done. Failing is a Result, not an error. late is
+// called at most once, from the same goroutine's time, with a pending Result, when the probe outlasts the site's own
+// habit; it may be nil.
+type Func func(ctx context.Context, t Task, late func(Result)) Result
+
+// Result is what one probe found. It is a value; its slices are never changed after it was given away.
+type Result struct {
+	Site    string
+	URL     string // the one asked for; redirects end in Final
+	Vantage string
+	Region  string
+	Family  Family
+	At      time.Time // when the answer, or its lateness, was known; the start is At - Time.Total
+	Seq     uint64    // per vantage, rising, also over restarts
+	Pending bool      // no answer yet and slower than the site's habit: no Class, no Fault; the final one has the same Seq
+	Attempt int       // 1, or 2 when the immediate re-check decided
+	Sweep   uint64    // the Want it serves; 0 = scheduled
+
+	Verdict
+
+	Status     int            // of the last response; 0 = none
+	Final      string         // the URL that answered, where redirects led away from URL
+	Addr       netip.AddrPort // of the last connection, or attempt at one; the zero value = none
+	Proto      string         // "HTTP/1.1" as the response said
+	DNS        DNSInfo
+	TLS        TLSInfo
+	Time       Timings
+	RetryAfter time.Duration // what the answer asked us to wait, at most an hour; 0 = nothing
+}
+
+// OK tells whether the site answered as it should.
+func (r *Result) OK() bool { return r.Class == ClassOK }
+
+// DNSInfo is what the resolve phase found for the name in the URL.
+type DNSInfo struct {
+	Resolver string // the one that answered, or the last one tried
+	Rcode    string // NOERROR, NXDOMAIN, …; "" = no answer
+	EDE      []uint16
+	CNAME    []string // the chain in order, without the trailing dots, lower case
+	Addrs    []netip.Addr
+	NS       []string // name servers of the zone, sorted; cached
+	Operator string   // who runs those name servers, by the Judge
+}
+
+// TLSInfo is what the handshake found.
+type TLSInfo struct {
+	Version  string // "1.3"
+	Issuer   string // organisation, or the common name, of the leaf's issuer
+	NotAfter time.Time
+}
+
+// Timings are the lengths of a probe's phases; a phase that was not reached is 0. With redirects, each is the sum over the hops.
+type Timings struct {
+	Lag     time.Duration // start - Task.Due; 0 for sweeps
+	Resolve time.Duration
+	Connect time.Duration
+	TLS     time.Duration
+	TTFB    time.Duration // request written to the first byte of the header
+	Total   time.Duration // the whole probe, re-check included
+}
