@@ -1,0 +1,215 @@
+package alert
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"faultline/probe"
+)
+
+// Title says it in at most 160 characters, for an SMS or a subject line.
+func (i *Incident) Title() string {
+	subject, counts := i.subject(), i.counts()
+	var s string
+	switch i.State {
+	case StateResolved:
+		s = fmt.Sprintf("RESOLVED: %s works again. Failed from %s to %s UTC (%s), at worst %s",
+			subject, clock(i.Onset), clock(i.RecoveringAt), rough(i.RecoveringAt.Sub(i.Onset)), counts)
+	case StateRecovering:
+		s = fmt.Sprintf("RECOVERING: %s answers again since %s UTC. Failed since %s, at worst %s",
+			subject, clock(i.RecoveringAt), clock(i.Onset), counts)
+	default:
+		again := ""
+		if i.Waves > 1 {
+			again = fmt.Sprintf(" again, wave %d", i.Waves)
+		}
+		s = fmt.Sprintf("%s FAILING%s: %s since %s UTC", subject, again, counts, clock(i.Onset))
+		if len(i.Evidence) > 0 {
+			s += ": " + looks(&i.Evidence[0])
+		}
+	}
+	return clip(s, 160)
+}
+
+// Text tells the whole incident in plain words: what failed, since when, how much of what from where, what the answers
+// look like, what is not failing, what it probably is and why, and where to look.
+func (i *Incident) Text() string {
+	var b strings.Builder
+	line := func(head, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s %s\n", head+":", printable(fmt.Sprintf(format, args...)))
+	}
+	line("What", "%s (%s), %s", i.subject(), i.Domain, i.stateWords())
+	line("Since", "%s UTC", i.Onset.UTC().Format("2006-01-02 15:04:05"))
+	line("How much", "%s, %s", i.counts(), i.scopeWords())
+	for n, a := range i.answers() {
+		head := ""
+		if n == 0 {
+			head = "Answers"
+		}
+		line(head, "%s", a)
+	}
+	if len(i.Members) > 0 {
+		line("Sites", "%s", i.memberNames(12))
+	}
+	for n, f := range i.Fine {
+		head := ""
+		if n == 0 {
+			head = "Not failing"
+		}
+		line(head, "%s", f)
+	}
+	line("Probably", "%s", assessmentWords[i.Assessment])
+	for _, w := range i.Why {
+		line("because", "%s", w)
+	}
+	line("Look at", "%s", i.whereToLook())
+	line("Incident", "%s", i.ID)
+	return b.String()
+}
+
+// subject is the failing thing as the subject of a sentence.
+func (i *Incident) subject() string {
+	switch i.Domain.Kind {
+	case KindCDN:
+		return i.Domain.Name + "'s edge"
+	case KindOrigin:
+		return "the sites of " + i.Domain.Name
+	case KindSelf:
+		return "faultline's own " + i.Domain.Name
+	default:
+		return i.Domain.String()
+	}
+}
+
+func (i *Incident) counts() string {
+	s := fmt.Sprintf("%d of %d sites", i.Failing.Sites, i.Of.Sites)
+	if i.Failing.Owners != i.Failing.Sites || i.Of.Owners != i.Of.Sites {
+		s += fmt.Sprintf(" (%d of %d owners)", i.Failing.Owners, i.Of.Owners)
+	}
+	return s + fmt.Sprintf(" from %d of %d vantages", i.Failing.Vantages, i.Of.Vantages)
+}
+
+func (i *Incident) stateWords() string {
+	switch i.State {
+	case StateResolved:
+		return "resolved: it failed until " + clock(i.RecoveringAt) + " UTC"
+	case StateRecovering:
+		return "answers again since " + clock(i.RecoveringAt) + " UTC"
+	}
+	if i.Waves > 1 {
+		return fmt.Sprintf("failing again (wave %d)", i.Waves)
+	}
+	return "failing now"
+}
+
+func (i *Incident) scopeWords() string {
+	where := strings.Join(i.Regions, ", ")
+	switch {
+	case i.Of.Vantages < 2:
+		return "seen from the only vantage there is"
+	case where == "":
+		return string(i.Scope)
+	default:
+		return string(i.Scope) + ": " + where
+	}
+}
+
+// answers describes the evidence, one line for each kind of answer, the most frequent first as the evidence has them.
+func (i *Incident) answers() []string {
+	var out []string
+	seen := map[string]bool{}
+	for n := range i.Evidence {
+		r := &i.Evidence[n]
+		s := fmt.Sprintf("%s (%s, fault %s): %s", looks(r), r.Class, r.Fault, r.Why)
+		if key := r.Class.String() + r.Fault.String(); !seen[key] && len(out) < 3 {
+			seen[key] = true
+			out = append(out, s+fmt.Sprintf(" [first: %s from %s at %s UTC]", r.Site, r.Vantage, clock(r.At)))
+		}
+	}
+	return out
+}
+
+func (i *Incident) memberNames(most int) string {
+	var names []string
+	for n, m := range i.Members {
+		if n == most {
+			return strings.Join(names, ", ") + fmt.Sprintf(" and %d more", len(i.Members)-most)
+		}
+		names = append(names, m.Site)
+	}
+	return strings.Join(names, ", ")
+}
+
+var assessmentWords = map[Assessment]string{
+	ProviderOutage: "an outage of the provider, not of the sites: all kinds of sites on it fail together, from everywhere",
+	Interference:   "interference on the way: only some places cannot reach it",
+	SingleOwner:    "the owner's own trouble, or an attack on him: his neighbours on the same provider are fine",
+	PathTrouble:    "trouble on the network between, not at the sites",
+	ProberTrouble:  "trouble of the prober itself, not of the sites",
+	Unclear:        "unclear: the answers do not say",
+}
+
+// whereToLook is the first thing to do at 3 a.m.
+func (i *Incident) whereToLook() string {
+	switch i.Domain.Kind {
+	case KindCDN:
+		return fmt.Sprintf("%s's status page and, if you can bypass it, your origins directly; restarting your own servers will not help", i.Domain.Name)
+	case KindOrigin:
+		return "the owner's servers, certificate and DNS; `faultline probe URL` shows one look in full"
+	case KindVantage:
+		return "the vantage's own network and resolver; nothing is wrong with the sites"
+	case KindSelf:
+		return "faultline's log, and the free space and permissions of its state directory"
+	default:
+		return "`faultline incidents` and the status page"
+	}
+}
+
+// looks is an answer in a few words: "502 Bad Gateway by cloudflare", "connect_timeout".
+func looks(r *probe.Result) string {
+	s := r.Class.String()
+	if r.Status != 0 {
+		s = fmt.Sprintf("HTTP %d", r.Status)
+	}
+	if r.CDN != "" && r.Fault == probe.FaultEdge {
+		s += " made by " + r.CDN
+	}
+	return s
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
+
+// rough is d as people say it: "27 min", "42 s".
+func rough(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()+0.5))
+	case d < 3*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()+0.5))
+	default:
+		return fmt.Sprintf("%.1f h", d.Hours())
+	}
+}
+
+// printable replaces what could forge a line or a terminal's state in text that comes from remote answers.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == utf8.RuneError || (r >= 0x7f && r < 0xa0) {
+			return '·'
+		}
+		return r
+	}, s)
+}
+
+// clip shortens s to n runes.
+func clip(s string, n int) string {
+	s = printable(s)
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}

@@ -1,0 +1,193 @@
+package probe
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// jsonResult is a Result as the outside sees it: in `probe`, `replay`, the API and the stream. A field that does not
+// apply is absent, never made up.
+type jsonResult struct {
+	Site    string    `json:"site"`
+	URL     string    `json:"url,omitempty"`
+	Vantage string    `json:"vantage,omitempty"`
+	Region  string    `json:"region,omitempty"`
+	Family  string    `json:"family,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+	Seq     uint64    `json:"seq,omitempty"`
+	Pending bool      `json:"pending,omitempty"`
+
+	OK         *bool    `json:"ok,omitempty"`
+	Phase      string   `json:"phase,omitempty"`
+	Class      string   `json:"class,omitempty"`
+	Fault      string   `json:"fault,omitempty"`
+	Candidates []string `json:"candidates,omitempty"`
+	Status     int      `json:"status,omitempty"`
+	CDN        *string  `json:"cdn,omitempty"`
+	CDNBy      []string `json:"cdn_by,omitempty"`
+	Why        string   `json:"why,omitempty"`
+	Final      string   `json:"final,omitempty"`
+	Addr       string   `json:"addr,omitempty"`
+	Proto      string   `json:"proto,omitempty"`
+	OONI       *string  `json:"ooni,omitempty"`
+	DNS        *jsonDNS `json:"dns,omitempty"`
+	TLS        *jsonTLS `json:"tls,omitempty"`
+	MS         *jsonMS  `json:"ms,omitempty"`
+	RetryAfter float64  `json:"retry_after_s,omitempty"`
+	Attempt    int      `json:"attempt,omitempty"`
+	Sweep      bool     `json:"sweep"`
+}
+
+type jsonDNS struct {
+	Resolver string       `json:"resolver,omitempty"`
+	Rcode    string       `json:"rcode,omitempty"`
+	EDE      []uint16     `json:"ede,omitempty"`
+	CNAME    []string     `json:"cname,omitempty"`
+	Addrs    []netip.Addr `json:"addrs,omitempty"`
+	NS       []string     `json:"ns,omitempty"`
+	Operator string       `json:"operator,omitempty"`
+}
+
+type jsonTLS struct {
+	Version  string    `json:"version,omitempty"`
+	Issuer   string    `json:"issuer,omitempty"`
+	NotAfter time.Time `json:"not_after,omitzero"`
+}
+
+type jsonMS struct {
+	Lag     float64 `json:"lag,omitempty"`
+	Resolve float64 `json:"resolve,omitempty"`
+	Connect float64 `json:"connect,omitempty"`
+	TLS     float64 `json:"tls,omitempty"`
+	TTFB    float64 `json:"ttfb,omitempty"`
+	Total   float64 `json:"total"`
+}
+
+// MarshalJSON gives the form of the contract.
+func (r Result) MarshalJSON() ([]byte, error) {
+	j := jsonResult{
+		Site: r.Site, URL: r.URL, Vantage: r.Vantage, Region: r.Region, Family: r.Family.String(), At: r.At, Seq: r.Seq,
+		Pending: r.Pending, Attempt: r.Attempt, Sweep: r.Sweep != 0,
+		MS: &jsonMS{
+			Lag: ms(r.Time.Lag), Resolve: ms(r.Time.Resolve), Connect: ms(r.Time.Connect), TLS: ms(r.Time.TLS),
+			TTFB: ms(r.Time.TTFB), Total: ms(r.Time.Total),
+		},
+	}
+	if r.Pending {
+		return json.Marshal(j)
+	}
+	ok, ooni, cdn := r.OK(), r.Class.OONI(), r.CDN
+	j.OK, j.OONI, j.CDN, j.CDNBy = &ok, &ooni, &cdn, r.CDNBy
+	j.Phase, j.Class, j.Fault, j.Why = r.Class.Phase().String(), r.Class.String(), r.Fault.String(), r.Why
+	for _, f := range r.Candidates {
+		j.Candidates = append(j.Candidates, f.String())
+	}
+	j.Status, j.Final, j.Proto, j.RetryAfter = r.Status, r.Final, r.Proto, r.RetryAfter.Seconds()
+	if r.Addr.IsValid() {
+		j.Addr = r.Addr.String()
+	}
+	if d := r.DNS; d.Resolver != "" || d.Rcode != "" {
+		j.DNS = &jsonDNS{d.Resolver, d.Rcode, d.EDE, d.CNAME, d.Addrs, d.NS, d.Operator}
+	}
+	if r.TLS != (TLSInfo{}) {
+		j.TLS = &jsonTLS{r.TLS.Version, r.TLS.Issuer, r.TLS.NotAfter}
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads the form of the contract. A class that this version does not know becomes ClassUnknown; an
+// unknown fault, an impossible address or a length that is no number of milliseconds is an error.
+func (r *Result) UnmarshalJSON(b []byte) error {
+	var j jsonResult
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*r = Result{
+		Site: j.Site, URL: j.URL, Vantage: j.Vantage, Region: j.Region, At: j.At, Seq: j.Seq, Pending: j.Pending,
+		Attempt: j.Attempt, Status: j.Status, Final: j.Final, Proto: j.Proto,
+	}
+	if j.Sweep {
+		r.Sweep = 1
+	}
+	var err error
+	if r.Family, err = parseFamily(j.Family); err != nil {
+		return err
+	}
+	if j.Addr != "" {
+		if r.Addr, err = netip.ParseAddrPort(j.Addr); err != nil {
+			return fmt.Errorf("reading addr: %w", err)
+		}
+	}
+	if d := j.DNS; d != nil {
+		r.DNS = DNSInfo{d.Resolver, d.Rcode, d.EDE, d.CNAME, d.Addrs, d.NS, d.Operator}
+	}
+	if j.TLS != nil {
+		r.TLS = TLSInfo{j.TLS.Version, j.TLS.Issuer, j.TLS.NotAfter}
+	}
+	if err := r.setTimes(j.MS, j.RetryAfter); err != nil {
+		return err
+	}
+	if j.Pending {
+		return nil
+	}
+	return r.setVerdict(&j)
+}
+
+func (r *Result) setVerdict(j *jsonResult) error {
+	f, err := ParseFault(j.Fault)
+	if err != nil {
+		return err
+	}
+	r.Verdict = Verdict{Class: ParseClass(j.Class), Fault: f, CDNBy: j.CDNBy, Why: j.Why, Operator: r.DNS.Operator}
+	if j.CDN != nil {
+		r.CDN = *j.CDN
+	}
+	for _, c := range j.Candidates {
+		f, err := ParseFault(c)
+		if err != nil {
+			return err
+		}
+		r.Candidates = append(r.Candidates, f)
+	}
+	return nil
+}
+
+func (r *Result) setTimes(m *jsonMS, retryAfter float64) error {
+	if m == nil {
+		m = &jsonMS{}
+	}
+	t := &r.Time
+	for _, x := range []struct {
+		to   *time.Duration
+		from float64
+	}{
+		{&t.Lag, m.Lag},
+		{&t.Resolve, m.Resolve},
+		{&t.Connect, m.Connect},
+		{&t.TLS, m.TLS},
+		{&t.TTFB, m.TTFB},
+		{&t.Total, m.Total},
+		{&r.RetryAfter, retryAfter * 1000},
+	} {
+		if math.IsNaN(x.from) || math.Abs(x.from) > 1e9 {
+			return fmt.Errorf("a length of %g ms is not possible", x.from)
+		}
+		*x.to = time.Duration(x.from * float64(time.Millisecond))
+	}
+	return nil
+}
+
+func parseFamily(s string) (Family, error) {
+	for i, n := range familyNames {
+		if n == s {
+			return Family(i), nil
+		}
+	}
+	return FamilyAny, fmt.Errorf("unknown family %q", s)
+}
+
+// ms is d in milliseconds, to the microsecond.
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
