@@ -14,14 +14,20 @@ import (
 type Delivery struct {
 	Incident  string    `json:"incident"` // Incident.ID
 	Channel   string    `json:"channel"`
-	Want      uint64    `json:"want"`  // the revision the channel should have
-	Acked     uint64    `json:"acked"` // the newest revision that it took; 0 = none yet
-	Tries     int       `json:"tries"` // failed attempts since Acked last moved
+	Want      uint64    `json:"want"`            // the revision the channel should have
+	Acked     uint64    `json:"acked"`           // the newest revision that it took; 0 = none yet
+	Paged     bool      `json:"paged,omitempty"` // it has taken a revision with severity page
+	Tries     int       `json:"tries"`           // failed attempts since Acked last moved
 	NotBefore time.Time `json:"not_before,omitzero"`
 	Gone      string    `json:"gone,omitempty"` // refused for good: why; nothing more is tried for this revision
 }
 
-// Book keeps incidents and their deliveries. Save stores both lists or neither.
+// Done tells whether nothing is left to try for the wanted revision.
+func (d *Delivery) Done() bool { return d.Acked >= d.Want || d.Gone != "" }
+
+// Book keeps incidents and their deliveries. Save puts each in the place of the one with the same ID (of a delivery:
+// incident and channel), all or nothing, and leaves the others; it may forget an incident that is resolved, with its
+// deliveries, once all of them are done. Load gives back what was not forgotten.
 type Book interface {
 	Save(ctx context.Context, incidents []alert.Incident, deliveries []Delivery) error
 	Load(ctx context.Context) ([]alert.Incident, []Delivery, error)
@@ -35,9 +41,11 @@ type Channel interface {
 	Deliver(ctx context.Context, m Message) error
 }
 
-// Message is what a channel delivers: an incident as it is now, or a notice; exactly one is set.
+// Message is what a channel delivers: an incident as it is now, or a notice; exactly one is set. The channel must not
+// change what it points at.
 type Message struct {
 	Incident *alert.Incident
 	Notice   *alert.Notice
-	First    bool // the channel has not taken anything of this incident yet
+	First    bool // the channel has not taken anything of this incident yet, or no page of one that has become a page
+	Test     bool // someone wants to see the channel work; what the message tells is made up
 }
