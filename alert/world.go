@@ -23,16 +23,20 @@ type Policy struct {
 
 	Window     time.Duration // how far apart onsets may lie to be one event
 	Quiet      time.Duration // after a start, nothing is decided for so long
-	Hold       time.Duration // evidence waits so long for the vantage's self-check
+	Hold       time.Duration // least time for a vantage's anchors to answer before they are asked again
 	Quarantine time.Duration // a sick vantage is left out for at least so long
 	ClearAfter time.Duration // failing share below a tenth for so long: recovering
 	Resolve    time.Duration // recovering for so long: resolved
+	Leave      time.Duration // a member still failing so long after the others is no part of the incident any more
 	Alone      time.Duration // a site that fails alone is told after so long
 	Update     time.Duration // least time between two updates of one incident
 
 	SweepTimeout time.Duration // of one extra probe
 	SweepBy      time.Duration // an extra probe not begun by then is dropped
-	SweepEvery   time.Duration // least time between two sweeps of one domain
+	SweepEvery   time.Duration // least time between two sweeps of one domain, or two self-checks of a vantage
+
+	ScanEvery time.Duration // least time between two scans of what was touched
+	SlowEvery time.Duration // and of what only time can change
 }
 
 // DefaultPolicy is the policy of a config that says nothing else. Figures: detection study, sections 0 and 3.
@@ -40,17 +44,18 @@ func DefaultPolicy() Policy {
 	return Policy{
 		Fleet:     "main",
 		MinOwners: 3, MinVantages: 2, MinShare: 0.5,
-		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 700 * time.Millisecond, Quarantine: 60 * time.Second,
-		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Alone: 120 * time.Second, Update: 60 * time.Second,
+		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 2 * time.Second, Quarantine: 60 * time.Second,
+		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Leave: 30 * time.Minute, Alone: 120 * time.Second, Update: 60 * time.Second,
 		SweepTimeout: 4 * time.Second, SweepBy: 2 * time.Second, SweepEvery: 10 * time.Second,
+		ScanEvery: 50 * time.Millisecond, SlowEvery: 250 * time.Millisecond,
 	}
 }
 
 // Scale divides every duration of p by n: a drill's time runs n times as fast.
 func (p Policy) Scale(n float64) Policy {
 	for _, d := range []*time.Duration{
-		&p.Window, &p.Quiet, &p.Hold, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Alone, &p.Update,
-		&p.SweepTimeout, &p.SweepBy, &p.SweepEvery,
+		&p.Window, &p.Quiet, &p.Hold, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Leave, &p.Alone, &p.Update,
+		&p.SweepTimeout, &p.SweepBy, &p.SweepEvery, &p.ScanEvery, &p.SlowEvery,
 	} {
 		*d = time.Duration(float64(*d) / n)
 	}

@@ -1,0 +1,275 @@
+package alert
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"faultline/probe"
+)
+
+// domain is a failure domain and its members.
+type domain struct {
+	Domain
+	track    int
+	members  []int // site numbers
+	owners   []int // owner numbers, each once
+	accusing int   // cells of members with an accusing spell
+	open     *incident
+	swept    stamp // the last sweep
+	strange  stamp // since when its owners fail together without proof enough to page
+}
+
+// join makes site s a member of the domain of that name and points *at to it.
+func (e *Engine) join(s int, at **domain, name Domain) *domain {
+	d, ok := e.domainOf[name]
+	if !ok {
+		d = &domain{Domain: name, track: trackEdge}
+		if name.Kind == KindOrigin {
+			d.track = trackSite
+		}
+		e.domainOf[name] = d
+		e.domains = append(e.domains, d)
+	}
+	*at = d
+	d.members = append(d.members, s)
+	if o := e.sites[s].owner; !slices.Contains(d.owners, o) {
+		d.owners = append(d.owners, o)
+	}
+	for v := range e.vantages {
+		if e.cell(s, v).tracks[d.track].since != 0 {
+			d.accusing++
+		}
+	}
+	return d
+}
+
+// leave takes site s out of its CDN.
+func (e *Engine) leave(s int) {
+	d := e.sites[s].cdn
+	if d == nil {
+		return
+	}
+	e.sites[s].cdn = nil
+	d.members = slices.DeleteFunc(d.members, func(m int) bool { return m == s })
+	for v := range e.vantages {
+		if e.cell(s, v).tracks[d.track].since != 0 {
+			d.accusing--
+		}
+	}
+	d.owners = d.owners[:0]
+	for _, m := range d.members {
+		if o := e.sites[m].owner; !slices.Contains(d.owners, o) {
+			d.owners = append(d.owners, o)
+		}
+	}
+}
+
+// tally is what is known of a domain's members at one moment. Sites of one owner are one witness.
+type tally struct {
+	onset    stamp // of the earliest spell that counts; 0 = none
+	owners   int   // of all members
+	seen     int   // owners with an answer for or against since the onset
+	failing  int   // owners with a new accusing spell at a trusted vantage
+	edge     int   // those of them whose newest answer names the edge
+	sites    int   // failing sites
+	ofSites  int   // sites seen
+	vantages []int // numbers of the vantages that show it
+	witness  int   // vantages healthy and seen
+	without  int   // failing owners, were the most telling vantage left out
+	suspects int   // owners with a new accusing spell at any vantage that is not sick
+}
+
+// mark is the scratch of a tally for one owner.
+type mark struct {
+	seen, failing, edge, suspect bool
+	only                         int // the one vantage that shows him failing; -1 = several
+}
+
+// fresh tells whether a spell is a new one that followed good answers: an onset. Sites that were bad all along, or never
+// seen well, are no evidence.
+func (e *Engine) fresh(t *track) bool {
+	return t.since != 0 && t.good != 0 && e.now.sub(t.since) <= e.p.Window
+}
+
+func (e *Engine) tally(d *domain) tally {
+	t := tally{owners: len(d.owners)}
+	for _, s := range d.members {
+		for v := range e.vantages {
+			if tr := &e.cell(s, v).tracks[d.track]; !e.vantages[v].sick && e.fresh(tr) && (t.onset == 0 || tr.since < t.onset) {
+				t.onset = tr.since
+			}
+		}
+	}
+	if t.onset == 0 {
+		return t
+	}
+	for _, o := range d.owners {
+		e.ownerSeen[o] = mark{}
+	}
+	shows := make([]bool, len(e.vantages))
+	sees := make([]bool, len(e.vantages))
+	for _, s := range d.members {
+		e.tallySite(d, s, &t, shows, sees)
+	}
+	alone := make([]int, len(e.vantages))
+	for _, o := range d.owners {
+		m := &e.ownerSeen[o]
+		t.seen += btoi(m.seen)
+		t.failing += btoi(m.failing)
+		t.edge += btoi(m.edge)
+		t.suspects += btoi(m.suspect)
+		if m.failing && m.only >= 0 {
+			alone[m.only]++
+		}
+	}
+	t.without = t.failing - slices.Max(alone)
+	for v := range e.vantages {
+		t.witness += btoi(sees[v])
+		if shows[v] {
+			t.vantages = append(t.vantages, v)
+		}
+	}
+	return t
+}
+
+func (e *Engine) tallySite(d *domain, s int, t *tally, shows, sees []bool) {
+	m := &e.ownerSeen[e.sites[s].owner]
+	failing, seen := false, false
+	for v := range e.vantages {
+		c := e.cell(s, v)
+		tr := &c.tracks[d.track]
+		if e.vantages[v].sick || max(tr.good, tr.last) < t.onset {
+			continue
+		}
+		seen, sees[v] = true, true
+		if !e.fresh(tr) {
+			continue
+		}
+		m.suspect = true
+		if e.vantages[v].vouched < t.onset {
+			continue
+		}
+		switch {
+		case !m.failing:
+			m.only = v
+		case m.only != v:
+			m.only = -1
+		}
+		m.failing, failing, shows[v] = true, true, true
+		m.edge = m.edge || namesEdge(c)
+	}
+	m.seen = m.seen || seen
+	t.sites += btoi(failing)
+	t.ofSites += btoi(seen)
+}
+
+// controlTally counts the sites outside a domain that were seen since the onset at healthy vantages, and those of them
+// that fail anew.
+func (e *Engine) controlTally(d *domain, onset stamp) (seen, failing, vantages int) {
+	at := make([]bool, len(e.vantages))
+	for s := range e.sites {
+		if e.sites[s].domain(d.track) == d {
+			continue
+		}
+		saw, bad := false, false
+		for v := range e.vantages {
+			c := e.cell(s, v)
+			if e.vantages[v].sick || c.at < onset {
+				continue
+			}
+			saw, at[v] = true, true
+			tr := &c.tracks[trackSite]
+			bad = bad || (e.fresh(tr) && tr.since >= onset.add(-e.p.ClearAfter))
+		}
+		seen += btoi(saw)
+		failing += btoi(bad)
+	}
+	for v := range at {
+		vantages += btoi(at[v])
+	}
+	return seen, failing, vantages
+}
+
+// enriched is the chance, under the hypergeometric law (Fisher's exact test, one-sided), that at least k of n members
+// fail when k+c of all n+m do: small means that membership matters.
+func enriched(k, n, c, m int) float64 {
+	choose := func(a, b int) float64 {
+		x, _ := math.Lgamma(float64(a + 1))
+		y, _ := math.Lgamma(float64(b + 1))
+		z, _ := math.Lgamma(float64(a - b + 1))
+		return x - y - z
+	}
+	p := 0.0
+	for j := k; j <= min(n, k+c); j++ {
+		if k+c-j <= m {
+			p += math.Exp(choose(n, j) + choose(m, k+c-j) - choose(n+m, k+c))
+		}
+	}
+	return min(p, 1)
+}
+
+// proof is the answer to: does the domain fail as one?
+type proof struct {
+	page    bool
+	notice  string // kind of the notice that is due if it stays so; "" = nothing to tell
+	reasons []string
+}
+
+// prove applies the gates. All must hold for a page; each failure to hold is a reason, in words.
+func (e *Engine) prove(d *domain, t *tally) proof {
+	minV := min(e.p.MinVantages, len(e.vantages))
+	if t.failing < e.p.MinOwners {
+		return proof{}
+	}
+	if len(t.vantages) < minV || (len(e.vantages) > 1 && t.without < min(2, e.p.MinOwners)) {
+		return proof{notice: NoticeUnreachableFrom}
+	}
+	if t.seen < min(12, (t.owners+1)/2) {
+		return proof{} // the sweep will show the rest
+	}
+	p := proof{page: true}
+	say := func(format string, args ...any) { p.reasons = append(p.reasons, fmt.Sprintf(format, args...)) }
+	share := float64(t.failing) / float64(t.seen)
+	named := float64(t.edge) / float64(t.failing)
+	switch {
+	case named >= 0.6:
+		say("%d of %d failing owners get answers that name %s itself as the failing part", t.edge, t.failing, d.Name)
+	case share >= e.p.MinShare:
+		say("%d of the %d owners seen since the onset fail together", t.failing, t.seen)
+	default:
+		return proof{notice: NoticeCofailure}
+	}
+	return e.proveByControls(d, t, p, say)
+}
+
+// leastControls is the number of sites outside a domain that must have been seen since the onset.
+const leastControls = 6
+
+func (e *Engine) proveByControls(d *domain, t *tally, p proof, say func(string, ...any)) proof {
+	seen, failing, vantages := e.controlTally(d, t.onset)
+	have := len(e.sites) - len(d.members)
+	if have >= leastControls && (seen < leastControls || vantages < min(2, len(e.vantages))) {
+		return proof{} // wanted, on their way
+	}
+	if failing >= 2 && failing*10 >= seen {
+		if enriched(t.failing, t.seen, failing, seen) > 1e-3 {
+			return proof{notice: NoticeCofailure}
+		}
+	}
+	if have < leastControls {
+		say("there is no control group: fewer than %d sites outside %s are watched", leastControls, d.Name)
+	} else {
+		say("%d of %d sites outside %s answer, from the same vantages", seen-failing, seen, d.Name)
+	}
+	return p
+}
+
+func namesEdge(c *cell) bool { return c.fault == probe.FaultEdge }
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

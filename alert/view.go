@@ -1,0 +1,101 @@
+package alert
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"faultline/probe"
+)
+
+// View fills v anew with what the engine sees at now.
+func (e *Engine) View(now time.Time, v *View) {
+	e.now = max(e.now, stampOf(now))
+	*v = View{At: e.now.time(), Incidents: v.Incidents[:0], Domains: v.Domains[:0], Vantages: v.Vantages[:0], Sites: v.Sites[:0]}
+	if till := e.start.add(e.p.Quiet); e.now < till {
+		v.QuietTill = till.time()
+	}
+	for _, i := range e.incidents {
+		v.Incidents = append(v.Incidents, i.snapshot())
+	}
+	v.Incidents = append(v.Incidents, e.resolved...)
+	for _, d := range e.domains {
+		if len(d.members) > 0 {
+			v.Domains = append(v.Domains, e.viewDomain(d))
+		}
+	}
+	slices.SortFunc(v.Domains, func(a, b DomainView) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	for i := range e.vantages {
+		va := &e.vantages[i]
+		v.Vantages = append(v.Vantages, VantageView{
+			Name: va.Name, Region: va.Region, Healthy: !va.sick, Since: va.since.time(), Why: va.why, LastAt: va.last.time(),
+		})
+	}
+	for s := range e.sites {
+		v.Sites = append(v.Sites, e.viewSite(s))
+	}
+}
+
+func (e *Engine) viewDomain(d *domain) DomainView {
+	w := DomainView{Domain: d.Domain, Sites: len(d.members), Owners: len(d.owners), Quorum: len(d.owners) >= e.p.MinOwners}
+	for _, o := range d.owners {
+		e.ownerSeen[o] = mark{}
+	}
+	for _, s := range d.members {
+		m := &e.ownerSeen[e.sites[s].owner]
+		for v := range e.vantages {
+			c := e.cell(s, v)
+			t := &c.tracks[d.track]
+			if e.vantages[v].sick || max(t.good, t.last) == 0 || e.stale(s, c) {
+				continue
+			}
+			m.seen = true
+			m.failing = m.failing || t.since != 0
+		}
+	}
+	seen := 0
+	for _, o := range d.owners {
+		seen += btoi(e.ownerSeen[o].seen)
+		w.Failing += btoi(e.ownerSeen[o].failing)
+	}
+	if seen > 0 {
+		w.Ratio = float64(w.Failing) / float64(seen)
+	}
+	w.Suspect = d.swept != 0 && e.now.sub(d.swept) < e.p.Window && d.accusing > 0
+	if d.open != nil {
+		w.Open = d.open.ID
+	}
+	return w
+}
+
+func (e *Engine) viewSite(s int) SiteView {
+	si := &e.sites[s]
+	w := SiteView{Site: si.Name, URL: si.URL.String(), Group: si.Group, Owner: si.Owner, Anchor: si.Anchor, Cells: make([]CellView, len(e.vantages))}
+	if si.cdn != nil {
+		w.CDN = si.cdn.Name
+	}
+	for v := range e.vantages {
+		c := e.cell(s, v)
+		w.Cells[v] = CellView{State: e.state(s, v, c), Class: c.class, Fault: c.fault, At: c.at.time(), Since: c.tracks[trackSite].since.time()}
+	}
+	return w
+}
+
+func (e *Engine) state(s, v int, c *cell) CellState {
+	switch {
+	case e.vantages[v].sick:
+		return CellSick
+	case c.at == 0 && !c.pending:
+		return CellNone
+	case c.pending:
+		return CellPending
+	case e.stale(s, c):
+		return CellStale
+	case c.fault == probe.FaultBlocked:
+		return CellBlocked
+	case c.class == probe.ClassOK:
+		return CellOK
+	default:
+		return CellFailing
+	}
+}
