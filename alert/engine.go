@@ -297,3 +297,6 @@ func (e *Engine) Next() time.Time {
 	}
 	return time.Time{}
 }
+
+// SetPolicy changes the numbers by which the engine decides from now on.
+func (e *Engine) SetPolicy(p Policy) { e.p = p }

@@ -10,8 +10,6 @@ import (
 // Runner plays a Schedule in real time: one goroutine per probe in flight, none per site, so that a slow site delays
 // no other.
 type Runner struct {
-	Schedule *Schedule
-	Probe    Func
 	// Emit takes every result, pending ones too, from the probes' goroutines; it must not block for long. Results of
 	// probes that our own end cut short are not emitted.
 	Emit        func(Result)
@@ -19,7 +17,9 @@ type Runner struct {
 	OnStart     func(t Task, late time.Duration) // a probe begins
 	OnSweep     func(outcome string, n int)      // "asked", "refused" or "dropped"
 
-	mu       sync.Mutex // guards Schedule once Run was called
+	mu       sync.Mutex // guards schedule and probe
+	schedule *Schedule
+	probe    Func
 	wake     chan struct{}
 	inFlight atomic.Int64
 	turned   atomic.Int64 // Unix nanoseconds of the loop's last turn
@@ -28,7 +28,7 @@ type Runner struct {
 // NewRunner is a runner of s; the caller sets its fields before Run.
 func NewRunner(s *Schedule, f Func, emit func(Result)) *Runner {
 	return &Runner{
-		Schedule: s, Probe: f, Emit: emit, MaxInFlight: 1000,
+		schedule: s, probe: f, Emit: emit, MaxInFlight: 1000,
 		OnStart: func(Task, time.Duration) {}, OnSweep: func(string, int) {}, wake: make(chan struct{}, 1),
 	}
 }
@@ -55,9 +55,10 @@ func (r *Runner) Run(ctx context.Context) {
 		r.turned.Store(now.UnixNano())
 		var next time.Time
 		r.mu.Lock()
-		dropped := r.Schedule.Dropped
-		due, next = r.Schedule.Due(now, due[:0])
-		dropped = r.Schedule.Dropped - dropped
+		dropped := r.schedule.Dropped
+		due, next = r.schedule.Due(now, due[:0])
+		dropped = r.schedule.Dropped - dropped
+		look := r.probe
 		r.mu.Unlock()
 		if dropped > 0 {
 			r.OnSweep("dropped", int(dropped))
@@ -70,19 +71,19 @@ func (r *Runner) Run(ctx context.Context) {
 			}
 			probes.Go(func() {
 				defer func() { <-slots }()
-				r.one(ctx, t)
+				r.one(ctx, look, t)
 			})
 		}
 		timer.Reset(min(turn, max(0, time.Until(next))))
 	}
 }
 
-func (r *Runner) one(ctx context.Context, t Task) {
+func (r *Runner) one(ctx context.Context, look Func, t Task) {
 	r.inFlight.Add(1)
 	defer r.inFlight.Add(-1)
 	late := max(0, time.Since(t.Due))
 	r.OnStart(t, late)
-	res := r.Probe(ctx, t, r.Emit)
+	res := look(ctx, t, r.Emit)
 	if ctx.Err() != nil {
 		return
 	}
@@ -90,7 +91,7 @@ func (r *Runner) one(ctx context.Context, t Task) {
 		res.Time.Lag = late
 	}
 	r.mu.Lock()
-	r.Schedule.Note(time.Now(), &res)
+	r.schedule.Note(time.Now(), &res)
 	r.mu.Unlock()
 	r.Emit(res)
 }
@@ -98,25 +99,36 @@ func (r *Runner) one(ctx context.Context, t Task) {
 // Ask wants a sweep probe now; see Schedule.Ask. It is safe for concurrent use.
 func (r *Runner) Ask(t Task) bool {
 	r.mu.Lock()
-	ok := r.Schedule.Ask(time.Now(), t)
+	ok := r.schedule.Ask(time.Now(), t)
 	r.mu.Unlock()
 	if !ok {
 		r.OnSweep("refused", 1)
 		return false
 	}
 	r.OnSweep("asked", 1)
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	r.nudge()
 	return true
 }
 
-// SetSites changes what is probed; see Schedule.SetSites. It is safe for concurrent use.
-func (r *Runner) SetSites(sites []*Site) {
+// SetSites changes what is probed, and by what; see Schedule.SetSites. Probes under way end as they began. It is safe for
+// concurrent use.
+func (r *Runner) SetSites(sites []*Site, f Func) {
 	r.mu.Lock()
-	r.Schedule.SetSites(time.Now(), sites)
+	r.schedule.SetSites(time.Now(), sites)
+	r.probe = f
 	r.mu.Unlock()
+	r.nudge()
+}
+
+// SetSchedule goes on with another schedule, for other vantages or another pace. It is safe for concurrent use.
+func (r *Runner) SetSchedule(s *Schedule, f Func) {
+	r.mu.Lock()
+	r.schedule, r.probe = s, f
+	r.mu.Unlock()
+	r.nudge()
+}
+
+func (r *Runner) nudge() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -134,5 +146,5 @@ func (r *Runner) Turned() time.Time { return time.Unix(0, r.turned.Load()) }
 func (r *Runner) Missed() (late, held uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.Schedule.Missed, r.Schedule.Held
+	return r.schedule.Missed, r.schedule.Held
 }
