@@ -177,3 +177,18 @@ func TestManyIncidentsAreCut(t *testing.T) {
 		t.Errorf("got %d cards, want %d with the page's among them", n, maxCards)
 	}
 }
+
+// TestScriptFindsItsElements: an id that the page lacks would stop the script, and the page with it.
+func TestScriptFindsItsElements(t *testing.T) {
+	script := request(New(sampleConfig(sampleView())), "GET", "/assets/app.js").Body.String()
+	got := page(t, sampleView(), "/")
+	ids := regexp.MustCompile(`getElementById\('([^']*)'\)`).FindAllStringSubmatch(script, -1)
+	if len(ids) == 0 {
+		t.Fatal("the script looks for nothing")
+	}
+	for _, id := range ids {
+		if !strings.Contains(got, `id="`+id[1]+`"`) {
+			t.Errorf("the page has no element %q", id[1])
+		}
+	}
+}

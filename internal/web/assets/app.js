@@ -3,7 +3,7 @@
 'use strict';
 (() => {
   const main = document.getElementById('main');
-  const live = document.getElementById('live,');
+  const live = document.getElementById('live');
   const link = document.getElementById('link');
   const at = document.getElementById('at');
   const announce = document.getElementById('announce');
