@@ -125,11 +125,15 @@ func (w *Webhook) request(ctx context.Context, m *Message) (*http.Request, error
 	req.Header.Set("User-Agent", "faultline")
 	req.Header.Set("Idempotency-Key", idempotencyKey(m))
 	if w.secret != "" {
-		mac := hmac.New(sha256.New, []byte(w.secret))
-		mac.Write(body)
-		req.Header.Set("X-Faultline-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+		req.Header.Set("X-Faultline-Signature", signature(w.secret, body))
 	}
 	return req, nil
+}
+
+func signature(secret string, body []byte) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
 }
 
 // idempotencyKey is the same for repeats of one message only. The next outage under the same key begins its revisions
@@ -199,7 +203,7 @@ func (w *Webhook) unanswered(err error) error {
 func (w *Webhook) secrets() []string {
 	password, _ := w.url.User.Password()
 	var out []string
-	for _, s := range []string{w.url.RequestURI(), w.url.RawQuery, strings.Trim(w.url.EscapedPath(), "/"), strings.Trim(w.url.Path, "/"), password, w.secret} {
+	for _, s := range []string{w.url.RequestURI(), w.url.RawQuery, strings.Trim(w.url.EscapedPath(), "/"), strings.Trim(w.url.Path, "/"), w.url.User.Username(), password, w.secret} {
 		if len(s) > 2 {
 			out = append(out, s)
 		}

@@ -47,7 +47,7 @@ func Open(path string) (*Store, error) {
 	}
 	s, err = open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("beginning anew after %w, kept in %s: %w", bad.err, aside, err)
 	}
 	return s, &DamagedError{Aside: aside, Err: fmt.Errorf("reading %s: %w", path, bad.err)}
 }
@@ -64,9 +64,11 @@ func (d *damage) Error() string { return d.err.Error() }
 func open(path string) (*Store, error) {
 	var file *os.File
 	var info os.FileInfo // of file: a rename can give the path to another
+	var created bool     // by this attempt
 	var emptied bool     // it was there, with nothing in it; bbolt would silently begin anew
 	opts := &bolt.Options{Timeout: lockTimeout, OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		before, err := os.Stat(name)
+		created = errors.Is(err, os.ErrNotExist)
 		emptied = err == nil && before.Size() == 0
 		if file, err = os.OpenFile(name, flag, mode); err != nil {
 			return nil, err
@@ -82,6 +84,9 @@ func open(path string) (*Store, error) {
 	switch {
 	case err == nil:
 	case file == nil || !unreadable(err):
+		if created && !errors.Is(err, bolterrors.ErrTimeout) {
+			os.Remove(path) // the next start would take it for one that has lost everything
+		}
 		return nil, fmt.Errorf("opening state: %w", explain(path, err))
 	default:
 		file.Close() // gives the lock free where bbolt panicked; otherwise it is closed already

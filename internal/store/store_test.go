@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/rs/zerolog"
 
 	"faultline/alert"
 	"faultline/alert/notify"
@@ -172,14 +173,14 @@ func TestHistoryIsBoundedAndNewestFirst(t *testing.T) {
 	}
 }
 
-// Years of incidents leave the file as large as some weeks of them do.
+// Three times as many incidents as are kept leave the file as large as they did once.
 func TestFileDoesNotGrow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	s := openStore(t, path)
 	s.db.NoSync = true
 	n := 0
-	year := func() int64 {
-		for range 2500 {
+	many := func() int64 {
+		for range MaxResolved + 200 {
 			id, at := fmt.Sprintf("i%06d", n), t0.Add(time.Duration(n)*time.Minute)
 			n++
 			save(t, s, []alert.Incident{incident(id, 1)}, []notify.Delivery{{Incident: id, Channel: "hook", Want: 1}})
@@ -191,10 +192,10 @@ func TestFileDoesNotGrow(t *testing.T) {
 		}
 		return info.Size()
 	}
-	first := year()
-	year()
-	if last := year(); last > first {
-		t.Errorf("%d bytes after a year, %d after three", first, last)
+	first := many()
+	many()
+	if last := many(); last > first {
+		t.Errorf("%d bytes at first, %d later", first, last)
 	}
 }
 
@@ -258,4 +259,46 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	if _, err := Open(filepath.Join(file, "db")); err == nil || !strings.Contains(err.Error(), "directory") {
 		t.Errorf("got %v, want that it is no directory", err)
 	}
+}
+
+// The whole way: told, saved, sent, killed, started again.
+func TestBookOfADeliverer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	var took []string
+	run := func(tell ...alert.Incident) {
+		t.Helper()
+		s := openStore(t, path)
+		defer s.Close()
+		incidents, ds, err := s.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := notify.NewDeliverer(notify.Config{
+			Book: s, Log: zerolog.Nop(), Channels: []notify.NamedChannel{{Name: "c", Channel: channel(func(m notify.Message) {
+				took = append(took, fmt.Sprint(m.Event(), " ", m.Incident.ID, ".", m.Incident.Rev))
+			})}},
+		}, incidents, ds)
+		d.Tell(tell, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // Run still sends what is due
+		if err := d.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	run(incident("a", 1))
+	run()
+	run(incident("a", 1))
+	run(resolved("a", 2, t0.Add(time.Hour)))
+	run()
+	if d := cmp.Diff(took, []string{"page a.1", "resolved a.2"}); d != "" {
+		t.Errorf("-got +want:\n%s", d)
+	}
+	checkLoad(t, openStore(t, path), nil, nil)
+}
+
+type channel func(notify.Message)
+
+func (c channel) Deliver(_ context.Context, m notify.Message) error {
+	c(m)
+	return nil
 }
