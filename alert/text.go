@@ -15,8 +15,11 @@ func (i *Incident) Title() string {
 	var s string
 	switch i.State {
 	case StateResolved:
-		s = fmt.Sprintf("RESOLVED: %s works again. Failed from %s to %s UTC (%s), at worst %s",
-			subject, clock(i.Onset), clock(i.RecoveringAt), rough(i.RecoveringAt.Sub(i.Onset)), counts)
+		s = fmt.Sprintf("RESOLVED: %s works again. Failed from %s to %s UTC (%s)",
+			subject, clock(i.Onset), clock(i.RecoveringAt), rough(i.RecoveringAt.Sub(i.Onset)))
+		if i.Of.Sites > 0 {
+			s += ", at worst " + counts
+		}
 	case StateRecovering:
 		s = fmt.Sprintf("RECOVERING: %s answers again since %s UTC. Failed since %s, at worst %s",
 			subject, clock(i.RecoveringAt), clock(i.Onset), counts)
@@ -25,7 +28,10 @@ func (i *Incident) Title() string {
 		if i.Waves > 1 {
 			again = fmt.Sprintf(" again, wave %d", i.Waves)
 		}
-		s = fmt.Sprintf("%s FAILING%s: %s since %s UTC", subject, again, counts, clock(i.Onset))
+		if i.Of.Sites == 0 {
+			counts = strings.Join(i.Why, "; ")
+		}
+		s = fmt.Sprintf("%s FAILING%s since %s UTC: %s", subject, again, clock(i.Onset), counts)
 		if len(i.Evidence) > 0 {
 			s += ": " + looks(&i.Evidence[0])
 		}
@@ -38,11 +44,16 @@ func (i *Incident) Title() string {
 func (i *Incident) Text() string {
 	var b strings.Builder
 	line := func(head, format string, args ...any) {
-		fmt.Fprintf(&b, "%-12s %s\n", head+":", printable(fmt.Sprintf(format, args...)))
+		if head != "" {
+			head += ":"
+		}
+		fmt.Fprintf(&b, "%-12s %s\n", head, printable(fmt.Sprintf(format, args...)))
 	}
 	line("What", "%s (%s), %s", i.subject(), i.Domain, i.stateWords())
 	line("Since", "%s UTC", i.Onset.UTC().Format("2006-01-02 15:04:05"))
-	line("How much", "%s, %s", i.counts(), i.scopeWords())
+	if i.Of.Sites > 0 {
+		line("How much", "%s, %s", i.counts(), i.scopeWords())
+	}
 	for n, a := range i.answers() {
 		head := ""
 		if n == 0 {
