@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -89,14 +90,8 @@ func parseFile(path string, text []byte) *file {
 	f := &file{path: path}
 	f.lines = keyLines(text)
 	md, err := toml.NewDecoder(bytes.NewReader(text)).Decode(f)
-	if err != nil {
-		var p toml.ParseError
-		if errors.As(err, &p) {
-			f.errs = append(f.errs, fmt.Errorf("%s:%d: %s: %s; see rules/README.md for what belongs there", path, p.Position.Line, p.LastKey, p.Message))
-		} else {
-			f.errs = append(f.errs, fmt.Errorf("%s:1: %w", path, err))
-		}
-		return &file{path: path, errs: f.errs} // nothing of it can be used
+	if err != nil { // nothing of the file can be used
+		return &file{path: path, errs: []error{fmt.Errorf("%s:%s; rules/README.md says what belongs there", path, tomlMistake(err))}}
 	}
 	for _, key := range md.Undecoded() {
 		f.unknown(key)
@@ -105,6 +100,21 @@ func parseFile(path string, text []byte) *file {
 		f.errorf("", 0, "name", "%q is no name for a CDN; use at most 40 lower-case letters, digits and -", f.Name)
 	}
 	return f
+}
+
+// wrongType is how the decoder puts a value of another type than its key has; only its text tells the place.
+var wrongType = regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (.*)$`)
+
+// tomlMistake puts a decoder's error as LINE: KEY: what.
+func tomlMistake(err error) string {
+	var p toml.ParseError
+	if errors.As(err, &p) {
+		return fmt.Sprintf("%d: %s: %s", p.Position.Line, cmp.Or(p.LastKey, "syntax"), p.Message)
+	}
+	if m := wrongType.FindStringSubmatch(err.Error()); m != nil {
+		return m[1] + ": " + m[2] + ": " + m[3]
+	}
+	return "1: " + err.Error()
 }
 
 func (f *file) unknown(key toml.Key) {

@@ -35,11 +35,14 @@ type sighting struct {
 	n        int
 }
 
-func (g *sighting) add(by string) {
-	if g.n < len(g.by) && !slices.Contains(g.by[:g.n], by) {
-		g.by[g.n] = by
-		g.n++
+// add notes evidence and tells whether it is new: two lines of one header are one piece of it.
+func (g *sighting) add(by string) bool {
+	if g.n == len(g.by) || slices.Contains(g.by[:g.n], by) {
+		return false
 	}
+	g.by[g.n] = by
+	g.n++
+	return true
 }
 
 // byHeader: one strong header is enough, of weak ones it takes two, or one where the CDN is remembered.
@@ -146,7 +149,7 @@ func (r *Rules) look(s *state) {
 	for _, t := range r.texts {
 		if s.resp.Status >= 400 && s.mark(t.mark) > 0 {
 			s.seen[t.vendor].weak++
-			s.seen[t.vendor].add("its error page")
+			s.seen[t.vendor].add("text of its error page")
 		}
 	}
 }
@@ -171,12 +174,13 @@ func (r *Rules) lookAtHeader(s *state, h *probe.Header) {
 		}
 		seen := &s.seen[g.vendor]
 		seen.rewrites = seen.rewrites || g.rewrites
-		if g.strong {
+		fresh := seen.add(g.by)
+		switch {
+		case g.strong:
 			seen.strong++
-		} else {
+		case fresh:
 			seen.weak++
 		}
-		seen.add(g.by)
 	}
 }
 

@@ -2,7 +2,9 @@ package cdn
 
 import (
 	"bytes"
-	"html"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -15,11 +17,15 @@ const (
 type marks struct {
 	ids   map[string]int
 	size  int        // bytes of all marks
-	class [256]uint8 // byte -> column of next; 0 = in no mark
+	class [256]uint8 // byte -> column of its row in next; 0 = in no mark
+	// A state is the offset of its row in next. A row has the following state for each class, with hit set where marks
+	// end in that state, and in its last column the index in ends of the marks that end in its own.
 	width uint32
-	next  []uint32   // row (state times width) + column -> row of the following state
-	ends  [][]uint16 // by state: the marks that end there
+	next  []uint32
+	ends  [][]uint16 // the first is empty
 }
+
+const hit = 1 << 31
 
 // add returns the number of a mark; s is lower case. All marks are added before build.
 func (m *marks) add(s string) int {
@@ -48,60 +54,78 @@ func (m *marks) build() {
 	for c := 'A'; c <= 'Z'; c++ {
 		m.class[c] = m.class[c-'A'+'a']
 	}
+	m.width++
 	m.next, m.ends = make([]uint32, m.width), make([][]uint16, 1)
 	for s, id := range m.ids {
 		m.insert(s, id)
 	}
 	m.link()
+	for i, to := range m.next {
+		if uint32(i)%m.width != m.width-1 && m.next[to+m.width-1] != 0 {
+			m.next[i] |= hit
+		}
+	}
 }
 
 func (m *marks) insert(s string, id int) {
-	row := uint32(0)
+	state := uint32(0)
 	for i := range len(s) {
-		cell := row + uint32(m.class[s[i]])
+		cell := state + uint32(m.class[s[i]])
 		if m.next[cell] == 0 {
 			m.next[cell] = uint32(len(m.next))
 			m.next = append(m.next, make([]uint32, m.width)...)
-			m.ends = append(m.ends, nil)
 		}
-		row = m.next[cell]
+		state = m.next[cell]
 	}
-	m.ends[row/m.width] = append(m.ends[row/m.width], uint16(id))
+	m.end(state, uint16(id))
 }
 
-// link fills the missing transitions, breadth first, with those of the longest proper suffix.
+// end notes that marks end in a state.
+func (m *marks) end(state uint32, ids ...uint16) {
+	at := &m.next[state+m.width-1]
+	if *at == 0 && len(ids) > 0 {
+		*at = uint32(len(m.ends))
+		m.ends = append(m.ends, nil)
+	}
+	m.ends[*at] = append(m.ends[*at], ids...)
+}
+
+// link fills the missing transitions, breadth first, with those of the longest proper suffix that is a state.
 func (m *marks) link() {
-	suffix := make([]uint32, len(m.ends))
+	suffix := map[uint32]uint32{}
 	queue := []uint32{0}
 	for len(queue) > 0 {
-		row := queue[0]
+		state := queue[0]
 		queue = queue[1:]
-		back := suffix[row/m.width]
-		for c := uint32(1); c < m.width; c++ {
-			child := m.next[row+c]
-			if child == 0 {
-				m.next[row+c] = m.next[back+c]
-				continue
-			}
-			if row != 0 {
+		back := suffix[state]
+		for c := uint32(1); c < m.width-1; c++ {
+			child := m.next[state+c]
+			switch {
+			case child == 0 && state != 0:
+				m.next[state+c] = m.next[back+c]
+			case child != 0 && state != 0:
 				to := m.next[back+c]
-				suffix[child/m.width] = to
-				m.ends[child/m.width] = append(m.ends[child/m.width], m.ends[to/m.width]...)
+				suffix[child] = to
+				m.end(child, m.ends[m.next[to+m.width-1]]...)
+				queue = append(queue, child)
+			case child != 0:
+				queue = append(queue, child)
 			}
-			queue = append(queue, child)
 		}
 	}
 }
 
 // scan sets at[id] to the end of the first occurrence of each mark in text that it finds; 0 = not there.
 func (m *marks) scan(text []byte, at []int32) {
-	row := uint32(0)
+	next := m.next
+	state := uint32(0)
 	for i, b := range text {
-		row = m.next[row+uint32(m.class[b])]
-		if row == 0 {
+		state = next[state+uint32(m.class[b])]
+		if state&hit == 0 {
 			continue
 		}
-		for _, id := range m.ends[row/m.width] {
+		state &^= hit
+		for _, id := range m.ends[next[state+m.width-1]] {
 			if at[id] == 0 {
 				at[id] = int32(i + 1)
 			}
@@ -109,18 +133,88 @@ func (m *marks) scan(text []byte, at []int32) {
 	}
 }
 
-// searchable returns the parts of a body that are searched, with HTML entities undone; it may be in buf or body.
-func searchable(body, buf []byte) (text, newBuf []byte) {
-	text = body
+// searchable returns the parts of a body that are searched, with HTML entities undone. The text is in body or in buf,
+// which is returned to be used again.
+func searchable(body, buf []byte) (text, reuse []byte) {
+	head, tail := body, []byte(nil)
 	if len(body) > headBytes+tailBytes {
-		buf = append(buf[:0], body[:headBytes]...)
+		head, tail = body[:headBytes], body[len(body)-tailBytes:]
+	}
+	if tail == nil && bytes.IndexByte(body, '&') < 0 {
+		return body, buf
+	}
+	buf = unescape(buf[:0], head)
+	if tail != nil {
 		buf = append(buf, 0)
-		buf = append(buf, body[len(body)-tailBytes:]...)
-		text = buf
+		buf = unescape(buf, tail)
 	}
-	if bytes.IndexByte(text, '&') >= 0 {
-		buf = append(buf[:0], html.UnescapeString(string(text))...)
-		text = buf
+	return buf, buf
+}
+
+// unescape appends src to dst with the numeric entities, and those named ones that error pages use, undone.
+func unescape(dst, src []byte) []byte {
+	for {
+		i := bytes.IndexByte(src, '&')
+		if i < 0 {
+			return append(dst, src...)
+		}
+		dst = append(dst, src[:i]...)
+		r, n := entity(src[i:])
+		dst = utf8.AppendRune(dst, r)
+		src = src[i+n:]
 	}
-	return text, buf
+}
+
+// entity reads the entity at the start of b, and how long it is. An & that begins none stands for itself.
+func entity(b []byte) (r rune, n int) {
+	end := bytes.IndexByte(b[:min(len(b), 12)], ';')
+	if end < 2 {
+		return '&', 1
+	}
+	if name := b[1:end]; name[0] != '#' {
+		if r := named(name); r != 0 {
+			return r, end + 1
+		}
+		return '&', 1
+	}
+	digits, base := string(b[2:end]), 10
+	if hex, ok := strings.CutPrefix(strings.ToLower(digits), "x"); ok {
+		digits, base = hex, 16
+	}
+	v, err := strconv.ParseUint(digits, base, 21)
+	if err != nil {
+		return '&', 1
+	}
+	return rune(v), end + 1
+}
+
+// named is the character of a named entity; 0 = unknown here.
+func named(name []byte) rune {
+	switch string(name) {
+	case "amp":
+		return '&'
+	case "lt":
+		return '<'
+	case "gt":
+		return '>'
+	case "quot":
+		return '"'
+	case "apos":
+		return '\''
+	case "nbsp":
+		return ' '
+	case "num":
+		return '#'
+	case "period":
+		return '.'
+	case "colon":
+		return ':'
+	case "sol":
+		return '/'
+	case "lsquo":
+		return '‘'
+	case "rsquo":
+		return '’'
+	}
+	return 0
 }

@@ -71,7 +71,7 @@ func parseHead(raw []byte) (resp *probe.Response, rest []byte, err error) {
 		} else if name, value, found := strings.Cut(line, ":"); found && n < maxHeaders {
 			resp.Headers = append(resp.Headers, probe.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 		}
-		if !ok {
+		if !ok && len(rest) == 0 {
 			return resp, nil, nil
 		}
 	}
