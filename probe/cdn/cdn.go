@@ -3,6 +3,7 @@
 package cdn
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -113,14 +114,14 @@ func (r *Rules) newState() *state {
 // Judge is a probe.Judge: it says what the evidence means, whose failure it is and who fronts the site. It keeps
 // nothing of e. It searches the first 16 KiB of a body and the last 4 KiB.
 func (r *Rules) Judge(e *probe.Evidence, was probe.Fronting) probe.Verdict {
-	v, _ := r.judge(e, was)
+	s := r.states.Get().(*state)
+	defer r.states.Put(s)
+	v, _ := r.judge(s, e, was)
 	return v
 }
 
 // judge also returns the rule that decided, nil where none did.
-func (r *Rules) judge(e *probe.Evidence, was probe.Fronting) (probe.Verdict, *rule) {
-	s := r.states.Get().(*state)
-	defer r.states.Put(s)
+func (r *Rules) judge(s *state, e *probe.Evidence, was probe.Fronting) (probe.Verdict, *rule) {
 	s.begin(e)
 	defer s.end()
 	if s.resp != nil && len(s.resp.Headers) > maxHeaders {
@@ -252,6 +253,9 @@ func serverError(s *state, f fronting, v *probe.Verdict) {
 	case f.now && !f.known:
 		v.Class, v.Candidates = probe.ClassHTTPServerErrorUnattributed, []probe.Fault{probe.FaultEdge, probe.FaultOrigin}
 		v.Why = statusText(s) + " behind " + f.title + ", of which no rule knows what its own errors look like"
+	case f.now && unreadable(s.resp):
+		v.Class, v.Candidates = probe.ClassHTTPServerErrorUnattributed, []probe.Fault{probe.FaultOrigin, probe.FaultEdge}
+		v.Why = statusText(s) + " through " + f.title + " with a compressed body that cannot be read"
 	case f.now:
 		v.Why = statusText(s) + " passed on by " + f.title + ": nothing in it was made by the CDN"
 	case f.name != "":
@@ -259,6 +263,14 @@ func serverError(s *state, f fronting, v *probe.Verdict) {
 	default:
 		v.Why = statusText(s) + " from the site's own server: no CDN is seen"
 	}
+}
+
+// unreadable tells whether the body is still compressed: marks are not found in it, which proves nothing.
+func unreadable(resp *probe.Response) bool {
+	if resp.Get("Content-Encoding") == "" {
+		return false
+	}
+	return bytes.ContainsFunc(resp.Body[:min(len(resp.Body), 256)], func(c rune) bool { return c < '\t' })
 }
 
 // good judges a response against what the site expects.

@@ -80,7 +80,7 @@ source = "us"
 	names := ruleNames(r)
 	f := func(head, body, rule, cdn string, want probe.Fault, why string) {
 		t.Helper()
-		v, by := r.judge(answer(t, head, body, ""), probe.Fronting{})
+		v, by := r.judge(r.newState(), answer(t, head, body, ""), probe.Fronting{})
 		if names[by] != rule || v.CDN != cdn || v.Fault != want || v.Why != why {
 			t.Errorf("got %v at %q by %q: %q; want %v at %q by %q: %q", v.Fault, v.CDN, names[by], v.Why, want, cdn, rule, why)
 		}

@@ -90,6 +90,8 @@ var samples = []sample{
 	{"", "503 Service Unavailable\n" + cf, "<h1>Down</h1><p>" + strings.Repeat("as on 2 July 2019. ", 200) + "<hr><center>cloudflare</center></p>", origin},
 	{"", "503 Service Unavailable\n" + cf, `<h1>Maintenance</h1><script src="/cdn-cgi/challenge-platform/scripts/jsd/main.js"></script>`, origin},
 	{"", "200 OK\n" + cf, "<article><h1>502 Bad Gateway</h1><hr><center>cloudflare</center> Reference #18.1 Guru Mediation: Attention Required! | Cloudflare", none},
+	{"", "503 Service Unavailable\n" + cf + "Content-Encoding: br\n", "\x0b\x05\x80<\x00\x01\x02\xff\x03", unclear},
+	{"cloudflare/error-rate-limited", "429 \n" + cf + "Content-Type: text/markdown\n", "---\nerror_code: 1015\ncloudflare_error: true\n---", blocked},
 	{"", "413 Payload Too Large\n" + cf, "<center><h1>413 Request Entity Too Large</h1></center><hr><center>cloudflare</center>", none},
 	{"generic/403", "403 Forbidden\n" + cf, "<h1>Server Error</h1><h2>403 Forbidden</h2>", blocked},
 	{"generic/varnish", "503 Backend fetch failed\n" + cf, "<h3>Guru Meditation:</h3><p>XID: 32773</p>", origin},
@@ -199,6 +201,8 @@ var samples = []sample{
 	{"generic/ps-internal-own", "502 \nProxy-Status: SomeCDN; error=proxy_internal_error; details=\"a, b\"\n", "", edge},
 	{"generic/ps-internal-inner", "500 \nProxy-Status: Inner; error=proxy_internal_error, SomeCDN\n", "", origin},
 	{"generic/ps-internal-unclear", "500 \n" + fastly + "Proxy-Status: who; error=proxy_internal_error\n", "oops", unclear},
+	{"generic/ps-internal-unclear", "500 \n" + fastly + "Proxy-Status: who; error=proxy_internal_error; details=\"a, b\"\n", "oops", unclear},
+	{"generic/ps-origin", "502 \nProxy-Status: Inner; error=connection_refused, SomeCDN; error=proxy_internal_error\n", "", origin},
 	{"generic/ps-received", "503 \nProxy-Status: SomeCDN; received-status=503\n", "", origin},
 
 	{"generic/511", "511 Network Authentication Required\n", "login", blocked},
@@ -253,7 +257,7 @@ func TestRules(t *testing.T) {
 	r := mustLoad(t)
 	names := ruleNames(r)
 	for _, h := range samples {
-		v, by := r.judge(h.evidence(t), probe.Fronting{})
+		v, by := r.judge(r.newState(), h.evidence(t), probe.Fronting{})
 		if names[by] != h.rule || v.Fault != h.want {
 			t.Errorf("%q %.80q: got %v by %q (%s), want %v by %q", h.head, h.body, v.Fault, names[by], v.Why, h.want, h.rule)
 		}
@@ -269,7 +273,7 @@ func TestEveryRuleDecides(t *testing.T) {
 	names := ruleNames(r)
 	used := map[*rule]bool{nil: true}
 	for _, h := range samples {
-		_, by := r.judge(h.evidence(t), probe.Fronting{})
+		_, by := r.judge(r.newState(), h.evidence(t), probe.Fronting{})
 		used[by] = true
 	}
 	var unused []string
