@@ -181,13 +181,13 @@ func (r *Rules) response(s *state, f fronting, v *probe.Verdict) *rule {
 		expect = &s.e.Site.Expect
 		asked = s.resp.Status >= 400 && len(expect.Status) > 0 && expect.OK(s.resp.Status)
 	}
-	by, inner := r.decide(s)
+	by, inner := r.decide(s, f)
 	switch {
 	case asked: // the config wants just this error status
 		by = nil
 		r.good(s, expect, v)
 	case by != nil:
-		r.apply(s, by, inner, v)
+		r.apply(s, f, by, inner, v)
 	case s.resp.Status >= 500:
 		serverError(s, f, v)
 	case s.resp.Status >= 400:
@@ -203,13 +203,13 @@ func (r *Rules) response(s *state, f fronting, v *probe.Verdict) *rule {
 }
 
 // decide returns the first rule that holds in the order of the tests, and the CDN whose rule it is where that one
-// stands behind another; the outermost CDN's rules come first, those for everyone last.
-func (r *Rules) decide(s *state) (by *rule, inner *vendor) {
+// stands behind the one in front; the outermost CDN's rules come first, those for everyone last.
+func (r *Rules) decide(s *state, f fronting) (by *rule, inner *vendor) {
 	for test := range numTests {
-		for i, n := range s.stack {
+		for _, n := range s.stack {
 			v := r.vendors[n]
 			if by = first(v.rules[test], s, v); by != nil {
-				if i > 0 {
+				if v.name != f.name {
 					inner = v
 				}
 				return by, inner
@@ -233,13 +233,13 @@ func first(rules []*rule, s *state, v *vendor) *rule {
 
 // apply gives the rule's verdict. A failure of a CDN behind another one is, to the outer one, the origin's; and a page
 // that blames an edge is not believed when the address is not that edge's.
-func (r *Rules) apply(s *state, by *rule, inner *vendor, v *probe.Verdict) {
+func (r *Rules) apply(s *state, f fronting, by *rule, inner *vendor, v *probe.Verdict) {
 	v.Class, v.Candidates, v.Why = by.class, by.candidates, by.explain(s)
 	ofEdge := by.class == probe.ClassHTTPEdgeError || by.class == probe.ClassHTTPServerErrorUnattributed
 	switch {
 	case inner != nil && ofEdge:
 		v.Class = probe.ClassHTTPOriginError
-		v.Why = inner.title + ", which stands behind " + r.vendors[s.stack[0]].title + ": " + v.Why
+		v.Why = inner.title + ", which stands behind " + f.title + ": " + v.Why
 	case by.class == probe.ClassHTTPEdgeError && len(s.stack) > 0 && r.outside(s, s.stack[0]):
 		v.Class, v.Candidates = probe.ClassHTTPServerErrorUnattributed, []probe.Fault{probe.FaultOrigin, probe.FaultEdge}
 		v.Why += "; but " + s.e.Addr.Addr().String() + " is none of its published addresses"

@@ -71,6 +71,11 @@ func TestFrontingOfSite(t *testing.T) {
 	if v.CDN != "fastly" || !slices.Equal(v.CDNBy, []string{"config"}) {
 		t.Errorf("got %q by %q, want what the config says", v.CDN, v.CDNBy)
 	}
+	e = answer(t, "502 Bad Gateway\n"+cf, "<center>cloudflare</center>", "")
+	e.Site = &probe.Site{CDN: "fastly"}
+	if v = r.Judge(e, probe.Fronting{}); v.Fault != probe.FaultOrigin {
+		t.Errorf("got %v (%s), want the failure of what stands behind it", v.Fault, v.Why)
+	}
 	e = answer(t, "503 Service Unavailable\n", "", "")
 	e.Site = &probe.Site{CDN: "our-own"}
 	if v = r.Judge(e, probe.Fronting{}); v.CDN != "our-own" || v.Fault != probe.FaultAmbiguous {

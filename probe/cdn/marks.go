@@ -115,22 +115,39 @@ func (m *marks) link() {
 	}
 }
 
-// scan sets at[id] to the end of the first occurrence of each mark in text that it finds; 0 = not there.
+// scan sets at[id] to the end of the first occurrence of each mark in text that it finds; 0 = not there. It walks both
+// halves of the text at once, because one walk does nothing but wait for its next state.
 func (m *marks) scan(text []byte, at []int32) {
-	next := m.next
-	state := uint32(0)
-	for i, b := range text {
-		state = next[state+uint32(m.class[b])]
-		if state&hit == 0 {
-			continue
-		}
-		state &^= hit
-		for _, id := range m.ends[next[state+m.width-1]] {
-			if at[id] == 0 {
-				at[id] = int32(i + 1)
-			}
+	half := len(text) / 2
+	first, second := text[:half], text[half:2*half]
+	var a, b uint32
+	for i, c := range first {
+		a = m.next[a+uint32(m.class[c])]
+		b = m.next[b+uint32(m.class[second[i]])]
+		if (a|b)&hit != 0 {
+			a, b = m.note(a, i+1, at), m.note(b, half+i+1, at)
 		}
 	}
+	for i, c := range text[half:min(len(text), half+maxMark)] { // what lies across the middle
+		a = m.note(m.next[a+uint32(m.class[c])], half+i+1, at)
+	}
+	for i, c := range text[2*half:] {
+		b = m.note(m.next[b+uint32(m.class[c])], 2*half+i+1, at)
+	}
+}
+
+// note records the marks that end in a state, and returns it without its flag.
+func (m *marks) note(state uint32, end int, at []int32) uint32 {
+	if state&hit == 0 {
+		return state
+	}
+	state &^= hit
+	for _, id := range m.ends[m.next[state+m.width-1]] {
+		if at[id] == 0 || int32(end) < at[id] {
+			at[id] = int32(end)
+		}
+	}
+	return state
 }
 
 // searchable returns the parts of a body that are searched, with HTML entities undone. The text is in body or in buf,

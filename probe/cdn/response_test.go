@@ -124,6 +124,9 @@ func TestMarks(t *testing.T) {
 	f("uSHErs", 4, 4, 6, 0, 6, 0)
 	f("this, that’s his he", 0, 21, 0, 4, 0, 14)
 	f("", 0, 0, 0, 0, 0, 0)
+	for n := range 20 { // across the middle, and on either side of it
+		f(strings.Repeat(".", n)+"his"+strings.Repeat(".", 10)+"his", 0, 0, 0, int32(n+3), 0, 0)
+	}
 }
 
 func FuzzJudge(f *testing.F) {
