@@ -1,0 +1,165 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// maxDials is how many of a site's addresses are tried in one probe.
+const maxDials = 3
+
+// dialFrom connects from the vantage's own address.
+func dialFrom(ctx context.Context, v *Vantage, network string, to netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: -1}
+	if src := v.Source; src.IsValid() && src.Is4() == to.Addr().Unmap().Is4() {
+		if network == "tcp" {
+			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(src, 0))
+		} else {
+			d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(src, 0))
+		}
+	}
+	return d.DialContext(ctx, network, to.String())
+}
+
+// connect tries the addresses in order, each with its share of the time that is left.
+func (a *attempt) connect(ctx context.Context, addrs []netip.Addr, port uint16) (conn net.Conn, class Class, detail string) {
+	addrs = addrs[:min(len(addrs), maxDials)]
+	class = ClassConnectOther
+	for i, addr := range addrs {
+		to := netip.AddrPortFrom(addr, port)
+		share := time.Until(a.deadline) / time.Duration(len(addrs)-i)
+		one, cancel := context.WithTimeout(ctx, share)
+		conn, err := dialFrom(one, a.t.Vantage, "tcp", to)
+		cancel()
+		if err == nil {
+			a.r.Addr = to
+			return conn, ClassOK, ""
+		}
+		c := connectClass(ctx, err)
+		if c == ClassLocalCancelled || c == ClassLocalResource {
+			return nil, c, err.Error()
+		}
+		// An address of a family that this host cannot reach at all says less than any other failure.
+		if i == 0 || c != ClassLocalNoNetwork {
+			class, detail, a.r.Addr = c, err.Error(), to
+		}
+	}
+	return nil, class, detail
+}
+
+func connectClass(ctx context.Context, err error) Class {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ClassLocalCancelled
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ClassConnectRefused
+	case errors.Is(err, syscall.ECONNRESET):
+		return ClassConnectReset
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		return ClassConnectUnreachable
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN):
+		return ClassLocalNoNetwork
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return ClassConnectDenied
+	case isResource(err):
+		return ClassLocalResource
+	case isTimeout(err):
+		return ClassConnectTimeout
+	default:
+		return ClassConnectOther
+	}
+}
+
+// handshake makes a fully verified TLS connection of conn. What the peer showed is kept from failing ones too.
+func (a *attempt) handshake(conn net.Conn, host string) (net.Conn, Class, string) {
+	c := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: a.p.c.Roots, NextProtos: []string{"http/1.1"}})
+	err := c.Handshake()
+	if err != nil {
+		class, detail := a.tlsClass(err)
+		return nil, class, detail
+	}
+	s := c.ConnectionState()
+	a.r.TLS = TLSInfo{Version: strings.TrimPrefix(tls.VersionName(s.Version), "TLS ")}
+	a.sawChain(s.PeerCertificates)
+	return c, ClassOK, ""
+}
+
+func (a *attempt) sawChain(chain []*x509.Certificate) {
+	if len(chain) == 0 {
+		return
+	}
+	issuer := chain[0].Issuer.CommonName
+	if org := chain[0].Issuer.Organization; len(org) > 0 {
+		issuer = org[0]
+	}
+	a.r.TLS.Issuer, a.r.TLS.NotAfter = clip(issuer), chain[0].NotAfter
+}
+
+// tlsClass judges an error of the handshake.
+func (a *attempt) tlsClass(err error) (Class, string) {
+	detail := err.Error()
+	var bad *tls.CertificateVerificationError
+	if errors.As(err, &bad) {
+		a.sawChain(bad.UnverifiedCertificates)
+		if len(bad.UnverifiedCertificates) > 0 {
+			leaf := bad.UnverifiedCertificates[0]
+			detail += fmt.Sprintf("; issued to %s by %s", leaf.Subject, leaf.Issuer)
+		}
+		return certClass(err), clip(detail)
+	}
+	var op *net.OpError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(a.ctx.Err(), context.Canceled):
+		return ClassLocalCancelled, detail
+	case isTimeout(err):
+		return ClassTLSTimeout, detail
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return ClassTLSReset, detail
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return ClassTLSEOF, detail
+	case errors.As(err, &record):
+		return ClassTLSNotTLS, clip(detail)
+	case errors.As(err, &op) && op.Op == "remote error":
+		return ClassTLSAlert, detail
+	case strings.HasPrefix(detail, "tls: "): // found by ourselves; the library has no type for it
+		return ClassTLSProtocol, clip(detail)
+	default:
+		return ClassTLSOther, clip(detail)
+	}
+}
+
+func certClass(err error) Class {
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &name):
+		return ClassTLSCertName
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return ClassTLSCertExpired
+	case errors.As(err, &unknown):
+		return ClassTLSCertUntrusted
+	default:
+		return ClassTLSCertInvalid
+	}
+}
+
+// maxDetail bounds what a remote can put into Evidence.Detail, in bytes.
+const maxDetail = 300
+
+func clip(s string) string {
+	if len(s) > maxDetail {
+		s = strings.ToValidUTF8(s[:maxDetail], "")
+	}
+	return s
+}

@@ -1,0 +1,284 @@
+package probe
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// Config is what a Prober works with.
+type Config struct {
+	Judge     Judge
+	UserAgent string
+	Roots     *x509.CertPool // nil = the system's
+	Allow     []netip.Prefix // addresses besides public ones that probes may go to
+	Memory    *Memory        // of fronting and habits; shared, never nil
+
+	Recheck time.Duration // timeout of the second look at a failure; 0 = 3 s
+	Habit   time.Duration // a probe is never late before; 0 = 1 s
+	DNSTry  time.Duration // of one question to one resolver; 0 = 1.5 s
+}
+
+// Prober makes probes. Its Probe is a Func, safe for concurrent use.
+type Prober struct {
+	c     Config
+	zones zones
+	seqs  sync.Map // vantage name to *atomic.Uint64
+}
+
+// NewProber makes a Prober.
+func NewProber(c Config) *Prober {
+	for _, d := range []struct {
+		at  *time.Duration
+		def time.Duration
+	}{{&c.Recheck, 3 * time.Second}, {&c.Habit, time.Second}, {&c.DNSTry, 1500 * time.Millisecond}} {
+		if *d.at == 0 {
+			*d.at = d.def
+		}
+	}
+	return &Prober{c: c, zones: zones{byName: map[string]*zone{}}}
+}
+
+// seq numbers the probes of a vantage. It begins at the clock's microseconds, so that it rises over restarts too.
+func (p *Prober) seq(vantage string) uint64 {
+	n, ok := p.seqs.Load(vantage)
+	if !ok {
+		first := new(atomic.Uint64)
+		first.Store(uint64(time.Now().UnixMicro()))
+		n, _ = p.seqs.LoadOrStore(vantage, first)
+	}
+	return n.(*atomic.Uint64).Add(1)
+}
+
+// Probe is a Func: one look, and at once a second one when the first fails, so that a lost packet is no news. When the second
+// look is good, its answer counts; otherwise the first one's, which had the whole timeout.
+func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
+	start := time.Now()
+	key, seq := t.Site.Key(), p.seq(t.Vantage.Name)
+	done := p.watch(t, key, seq, start, late)
+	was := p.c.Memory.fronting(key, start)
+
+	r := p.look(ctx, t, was, t.Timeout)
+	r.Attempt = 1
+	if again(&r) {
+		second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout))
+		if second.OK() || second.Fault == FaultBlocked || second.Class == ClassLocalCancelled {
+			r = second
+		}
+		r.Attempt = 2
+	}
+	r.Time.Total = time.Since(start)
+	r.At = start.Add(r.Time.Total)
+	r.Seq, r.Sweep = seq, t.Sweep
+	done()
+	if r.Learn {
+		p.c.Memory.learn(key, Fronting{CDN: r.CDN, By: r.CDNBy, At: r.At})
+	}
+	if r.OK() && r.Attempt == 1 {
+		p.c.Memory.took(key, t.Vantage.Name, r.Time.Total)
+	}
+	return r
+}
+
+// again tells whether a result deserves a second look.
+func again(r *Result) bool {
+	return !r.OK() && r.Fault != FaultBlocked && r.Fault != FaultNone && r.Fault != FaultLocal
+}
+
+// watch tells late, once, when the probe outlasts the site's habit. The caller ends it, after which late is not called.
+func (p *Prober) watch(t Task, key, seq uint64, start time.Time, late func(Result)) (done func()) {
+	if late == nil {
+		return func() {}
+	}
+	var mu sync.Mutex
+	over := false
+	patience := max(p.c.Habit, 2*p.c.Memory.habit(key, t.Vantage.Name))
+	timer := time.AfterFunc(patience, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		r := newResult(t)
+		r.Pending, r.Seq, r.Sweep, r.Attempt = true, seq, t.Sweep, 1
+		r.Time.Total = time.Since(start)
+		r.At = start.Add(r.Time.Total)
+		late(r)
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}
+}
+
+func newResult(t Task) Result {
+	return Result{
+		Site: t.Site.Name, URL: t.Site.URL.String(), Vantage: t.Vantage.Name, Region: t.Vantage.Region, Family: t.Family,
+	}
+}
+
+// attempt is one look under way.
+type attempt struct {
+	p        *Prober
+	t        Task
+	ctx      context.Context // of the whole attempt: it lives no longer than the call that made it
+	deadline time.Time
+	r        Result
+	e        Evidence
+}
+
+// look makes one attempt and judges it. A panic over a hostile answer is a result of class unknown, which is no evidence.
+func (p *Prober) look(ctx context.Context, t Task, was Fronting, timeout time.Duration) (r Result) {
+	defer func() {
+		if x := recover(); x != nil {
+			r = newResult(t)
+			r.Why = clip(fmt.Sprintf("the prober stumbled over this answer: %v", x))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	a := &attempt{p: p, t: t, ctx: ctx, deadline: deadline, r: newResult(t)}
+	a.e.Site = t.Site
+	a.e.Class, a.e.Detail = a.follow()
+	a.e.Addr, a.e.CNAME = a.r.Addr, a.r.DNS.CNAME
+	if a.r.DNS.Rcode != "" {
+		a.r.DNS.NS = p.nameServers(context.WithoutCancel(ctx), t.Vantage, t.Site.URL.Hostname())
+		a.e.NS = a.r.DNS.NS
+	}
+	a.judge(was)
+	return a.r
+}
+
+func (a *attempt) judge(was Fronting) {
+	a.r.Verdict = a.p.c.Judge(&a.e, was)
+	a.r.DNS.Operator = a.r.Operator
+	if resp := a.e.Response; resp != nil {
+		a.r.Status, a.r.Proto, a.r.RetryAfter = resp.Status, resp.Proto, retryAfter(resp, time.Now())
+	}
+	if addr := a.r.Addr.Addr(); addr.IsValid() {
+		a.r.Family = FamilyIP6
+		if addr.Unmap().Is4() {
+			a.r.Family = FamilyIP4
+		}
+	}
+}
+
+// maxHops is how many redirects are followed.
+const maxHops = 5
+
+// follow makes requests from the site's URL to where its redirects end.
+func (a *attempt) follow() (Class, string) {
+	u := a.t.Site.URL
+	seen := map[string]bool{}
+	for range maxHops + 1 {
+		if seen[u.String()] {
+			return ClassHTTPRedirectLoop, "the redirects lead back to " + clip(u.String())
+		}
+		seen[u.String()] = true
+		a.e.Host, a.e.Response = u.Hostname(), nil
+		class, detail := a.hop(u)
+		next := a.redirect(u)
+		if class != ClassOK || next == nil {
+			return class, detail
+		}
+		if next.Scheme != "http" && next.Scheme != "https" || next.Hostname() == "" {
+			return ClassOK, "" // nowhere to follow: the redirect is the answer
+		}
+		a.e.Foreign = a.e.Foreign || foreign(a.t.Site.URL.Hostname(), next.Hostname())
+		u = next
+		a.r.Final = clip(u.String())
+	}
+	return ClassHTTPRedirectLoop, "more than " + strconv.Itoa(maxHops) + " redirects"
+}
+
+// hop makes one request: resolve, connect, tls, http.
+func (a *attempt) hop(u *url.URL) (Class, string) {
+	phase := time.Now()
+	lap := func(d *time.Duration) {
+		now := time.Now()
+		*d += now.Sub(phase)
+		phase = now
+	}
+	t, host := &a.r.Time, u.Hostname()
+	addrs, class, detail := a.p.resolve(a.ctx, a.t.Vantage, a.t.Family, host, &a.r.DNS)
+	lap(&t.Resolve)
+	if class != ClassOK {
+		return class, clip(detail)
+	}
+	may := a.p.guarded(a.t.Site, addrs)
+	if len(may) == 0 {
+		return ClassDNSBogusAnswer, fmt.Sprintf("%s leads to %v, which is no public address; allow_addresses would let it through", clip(host), addrs[0])
+	}
+	conn, class, detail := a.connect(a.ctx, may, port(u))
+	lap(&t.Connect)
+	if class != ClassOK {
+		return class, clip(detail)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(a.deadline)
+	stop := context.AfterFunc(a.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if u.Scheme == "https" {
+		secure, class, detail := a.handshake(conn, host)
+		lap(&t.TLS)
+		if class != ClassOK {
+			return class, detail
+		}
+		conn = secure
+	}
+	a.e.Response, class, detail = a.fetch(conn, u)
+	return class, detail
+}
+
+func port(u *url.URL) uint16 {
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		return uint16(n)
+	}
+	if u.Scheme == "http" {
+		return 80
+	}
+	return 443
+}
+
+// redirect is where the answer leads; nil = it is the answer itself.
+func (a *attempt) redirect(from *url.URL) *url.URL {
+	resp := a.e.Response
+	if resp == nil || !slices.Contains([]int{301, 302, 303, 307, 308}, resp.Status) {
+		return nil
+	}
+	if e := &a.t.Site.Expect; len(e.Status) > 0 && e.OK(resp.Status) {
+		return nil
+	}
+	to, err := from.Parse(resp.Get("Location"))
+	if err != nil || resp.Get("Location") == "" || len(resp.Get("Location")) > http.DefaultMaxHeaderBytes>>7 {
+		return nil
+	}
+	to.Fragment, to.User = "", nil
+	return to
+}
+
+// foreign tells whether two hosts are of different registrable domains.
+func foreign(a, b string) bool {
+	reg := func(h string) string {
+		h = strings.ToLower(strings.TrimSuffix(h, "."))
+		if d, err := publicsuffix.EffectiveTLDPlusOne(h); err == nil {
+			return d
+		}
+		return h
+	}
+	return reg(a) != reg(b)
+}
