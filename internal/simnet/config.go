@@ -103,7 +103,7 @@ func (n *Net) WriteConfig(dir string, o ConfigOptions) (string, error) {
 		}
 		c.Site = append(c.Site, configSite{s.Name, n.URL(i), s.Group, s.Owner, s.Alert, s.Labels})
 	}
-	files := n.ruleFiles()
+	files := n.World.ruleFiles()
 	for _, f := range files {
 		c.CDN.Rules = append(c.CDN.Rules, filepath.Join(dir, f.name))
 	}
@@ -129,7 +129,17 @@ type textFile struct {
 type ruleFile struct {
 	Name     string         `toml:"name,omitempty"`
 	Ranges   []string       `toml:"ranges,omitempty"`
+	Rule     []ruleOfPage   `toml:"rule,omitempty"`
 	Operator []ruleOperator `toml:"operator,omitempty"`
+}
+
+type ruleOfPage struct {
+	ID      string   `toml:"id"`
+	Class   string   `toml:"class"`
+	Status  string   `toml:"status"`
+	BodyAny []string `toml:"body_any"`
+	Why     string   `toml:"why"`
+	Source  string   `toml:"source"`
 }
 
 type ruleOperator struct {
@@ -138,16 +148,25 @@ type ruleOperator struct {
 }
 
 // ruleFiles say which simulated ranges are whose, and whose the name servers of made-up operators.
-func (n *Net) ruleFiles() []textFile {
+func (w *World) ruleFiles() []textFile {
 	var out []textFile
-	for _, r := range n.World.Ranges {
-		if r.CDN {
-			out = append(out, textFile{"cdn-" + r.Name + ".toml", encode(ruleFile{Name: r.Name, Ranges: []string{r.Prefix.String()}})})
+	for _, r := range w.Ranges {
+		if !r.CDN {
+			continue
 		}
+		f := ruleFile{Name: r.Name, Ranges: []string{r.Prefix.String()}}
+		if pagesOf(r.Name) == "other" { // its page is made up, so nobody can know it
+			f.Rule = []ruleOfPage{{
+				"simulated", "http_edge_error", "500-599",
+				[]string{"<hr><center>" + r.Name + "</center>"},
+				"{status} with the own page of " + r.Name, "the simulation",
+			}}
+		}
+		out = append(out, textFile{"cdn-" + r.Name + ".toml", encode(f)})
 	}
 	var operators ruleFile
-	for i := range n.World.Sites {
-		s := &n.World.Sites[i]
+	for i := range w.Sites {
+		s := &w.Sites[i]
 		op := ruleOperator{s.Operator, []string{operatorZone(s.Operator)}}
 		known := slices.ContainsFunc(operators.Operator, func(o ruleOperator) bool { return o.Name == op.Name })
 		if s.Operator != "" && !known && s.NS[0] == "a."+op.NS[0] {

@@ -104,14 +104,13 @@ func (n *Net) serveConn(ctx context.Context, c net.Conn, config *tls.Config) {
 	if req.Method == http.MethodHead {
 		wire = wire[:len(wire)-len(a.Body)]
 	}
-	if _, err := tc.Write(wire); err != nil {
-		return
-	}
 	if class < ClassBlocked { // its time was before the connection, and it is past
 		class = ClassOK
 	}
 	n.count(site, vantage, class)
-	_ = tc.CloseWrite()
+	if _, err := tc.Write(wire); err == nil {
+		_ = tc.CloseWrite()
+	}
 }
 
 // respond is the edge's own answer, or the origin's.

@@ -16,7 +16,7 @@ import (
 // reader gathers the mistakes of one file, so that all are told at once.
 type reader struct {
 	file  string
-	lines map[string]int // of a key's path; phase[2].class is a key of the third [[phase]]
+	lines map[string]int // of a key's path; phase[2].class is a key of the second [[phase]]
 	errs  []mistake
 }
 
@@ -243,7 +243,7 @@ func (t *table) subs(key string) []*table {
 	}
 	out := make([]*table, len(list))
 	for i, m := range list {
-		out[i] = &table{r: t.r, path: fmt.Sprintf("%s[%d]", t.at(key), i), m: m, seen: map[string]bool{}}
+		out[i] = &table{r: t.r, path: fmt.Sprintf("%s[%d]", t.at(key), i+1), m: m, seen: map[string]bool{}}
 	}
 	return out
 }
@@ -262,8 +262,8 @@ func keyLines(text string) map[string]int {
 			path = m[2]
 			if m[1] == "[[" {
 				lines[path] = cmp.Or(lines[path], i+1)
-				path = fmt.Sprintf("%s[%d]", m[2], count[m[2]])
 				count[m[2]]++
+				path = fmt.Sprintf("%s[%d]", m[2], count[m[2]])
 			}
 			lines[path] = i + 1
 		} else if m := keyLine.FindStringSubmatch(s); m != nil {
