@@ -1,0 +1,220 @@
+// Package config reads the config file: strictly, with every mistake named at once, each with its place.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"faultline/alert"
+	"faultline/probe"
+)
+
+// Config is a whole config, with defaults filled in.
+type Config struct {
+	Daemon   Daemon
+	CDNRules []string // files, as they can be opened
+	Vantages []*probe.Vantage
+	Sites    []*probe.Site // in the order of the file, those of lists last
+	Anchors  []*probe.Site
+	Policy   alert.Policy
+	Pace     probe.Pace
+	Probe    Probe
+	Channels []Channel // never empty: without any, pages go to the log
+	Delivery Delivery
+}
+
+// Daemon is about the process itself.
+type Daemon struct {
+	Listen         string // host:port of the status page; "" = none
+	ControlSocket  string // path
+	StateDir       string
+	LogLevel       string
+	LogFormat      string // "auto", "console" or "json"
+	Contact        string // how probed sites can reach us
+	AllowAddresses []netip.Prefix
+	CAFile         string // roots in place of the system's; "" = the system's
+	MaxInFlight    int    // 0 = as many as there are file descriptors for
+	PerSite        bool   // metrics for each site
+}
+
+// UserAgent is what probes call themselves.
+func (d *Daemon) UserAgent(version string) string {
+	ua := "faultline/" + version
+	if d.Contact != "" {
+		ua += " (+" + d.Contact + ")"
+	}
+	return ua
+}
+
+// Probe holds the times of one probe that are no site's own; see probe.Config.
+type Probe struct {
+	Recheck, Habit, DNSTry time.Duration
+}
+
+// Delivery holds the times of deliveries; see notify.Config.
+type Delivery struct {
+	Timeout, BackoffBase, BackoffCap time.Duration
+}
+
+// Channel is a way to reach people.
+type Channel struct {
+	Name    string
+	Kind    string // "log" or "webhook"
+	Notices bool   // it takes notices too
+	URL     string // of a webhook; a secret
+	Secret  string // signs what a webhook sends; "" = unsigned
+}
+
+// maxFile bounds a config, and every file that it names.
+const maxFile = 64 << 20
+
+// Load reads a config and the lists that it names. err is an Errors with every mistake, or says why the file cannot be read;
+// warnings name what is legal but unwise.
+func Load(path string) (cfg *Config, warnings []Problem, err error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading config: %w", err)
+	}
+	return parse(path, text, systemHost())
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
+	}
+	return b, err
+}
+
+// parse reads a config's text.
+func parse(path string, text []byte, h host) (*Config, []Problem, error) {
+	var m map[string]any
+	if _, err := toml.Decode(string(text), &m); err != nil {
+		var p toml.ParseError
+		if errors.As(err, &p) {
+			return nil, nil, Errors{{path, p.Position.Line, p.LastKey, p.Message + "; this is no TOML from here on"}}
+		}
+		return nil, nil, Errors{{path, 0, "", err.Error()}}
+	}
+	r := &reader{file: path, dir: filepath.Dir(path), lines: positions(string(text)), keys: map[string]string{}}
+	cfg := r.config(&table{r: r, m: m}, h)
+	if len(r.problems) > 0 {
+		return nil, r.warnings, r.sorted()
+	}
+	return cfg, r.warnings, nil
+}
+
+func (r *reader) config(t *table, h host) *Config {
+	c := &Config{
+		Pace: probe.DefaultPace(), Probe: Probe{3 * time.Second, time.Second, 1500 * time.Millisecond},
+		Delivery: Delivery{10 * time.Second, time.Second, 60 * time.Second},
+	}
+	c.Daemon = r.daemon(t.sub("daemon"), h)
+	c.Policy = alert.DefaultPolicy()
+	c.Policy.Fleet = r.fleet
+	c.CDNRules = r.cdn(t.sub("cdn"))
+	c.Vantages = r.vantages(t.subs("vantage"), h)
+	defaults := r.defaults(t.sub("defaults"))
+	names := map[string]string{}
+	c.Sites = r.sites(t.subs("site"), defaults, names)
+	c.Sites = append(c.Sites, r.siteLists(t.subs("site_list"), defaults, c.Sites, names)...)
+	a := t.sub("alert")
+	r.policy(a, &c.Policy)
+	c.Anchors = r.anchors(a, names)
+	a.done()
+	c.Channels = r.channels(t.subs("channel"))
+	t.done()
+	r.together(c)
+	return c
+}
+
+// daemon reads [daemon].
+func (r *reader) daemon(t *table, h host) Daemon {
+	r.fleet = t.str("fleet", "main")
+	if !isName(r.fleet) {
+		t.problem("fleet", "%q is no name; write letters, digits, dots and dashes", clip(r.fleet))
+	}
+	d := Daemon{
+		Listen: t.str("listen", "127.0.0.1:9780"), ControlSocket: t.str("control_socket", ""), StateDir: t.str("state_dir", ""),
+		LogLevel: t.oneOf("log_level", "info", "debug", "info", "warn", "error"), LogFormat: t.oneOf("log_format", "auto", "auto", "console", "json"),
+		Contact: t.str("contact", ""), AllowAddresses: t.addresses("allow_addresses"), CAFile: r.path(t.str("ca_file", "")),
+		MaxInFlight: t.integer("max_in_flight", 0, 0, 100000), PerSite: t.boolean("per_site_metrics", true),
+	}
+	if d.ControlSocket == "" {
+		d.ControlSocket = h.controlSocket()
+	}
+	if d.StateDir == "" {
+		d.StateDir = h.stateDir()
+	}
+	if d.Listen != "" {
+		if _, _, err := splitHostPort(d.Listen); err != nil {
+			t.problem("listen", "%q is no address; write host:port, as in \"127.0.0.1:9780\", or \"\" for no status page", clip(d.Listen))
+		}
+	}
+	if hasControl(d.Contact) {
+		t.problem("contact", "it holds a control character; write a URL or a mail address on one line")
+	}
+	t.done()
+	return d
+}
+
+func (r *reader) cdn(t *table) []string {
+	var files []string
+	for _, f := range t.strs("rules", "[]") {
+		f = r.path(f)
+		if _, err := os.Stat(f); err != nil {
+			t.problem("rules", "%s cannot be read: %v; write a path that starts at the config's own directory", clip(f), errors.Unwrap(err))
+		}
+		files = append(files, f)
+	}
+	t.done()
+	return files
+}
+
+// policy reads the numbers by which the engine decides.
+func (r *reader) policy(t *table, p *alert.Policy) {
+	p.MinOwners = t.integer("min_owners", p.MinOwners, 2, 1000)
+	p.MinVantages = t.integer("min_vantages", p.MinVantages, 1, 1000)
+	p.MinShare = t.share("min_share", p.MinShare)
+	p.Quiet = t.duration("quiet_after_start", p.Quiet, 0, time.Hour)
+	p.ClearAfter = t.duration("clear_after", p.ClearAfter, 10*time.Second, time.Hour)
+	p.Resolve = t.duration("resolve_after", p.Resolve, time.Minute, 24*time.Hour)
+	p.Alone = t.duration("site_alone_after", p.Alone, 10*time.Second, 24*time.Hour)
+	p.Update = t.duration("update_every", p.Update, 10*time.Second, 24*time.Hour)
+}
+
+// path is a path of the config, which starts at its own directory.
+func (r *reader) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(r.dir, p)
+}
+
+// Scale divides every duration by n: the time of a drill runs n times as fast.
+func (c *Config) Scale(n float64) {
+	c.Policy = c.Policy.Scale(n)
+	for _, d := range []*time.Duration{
+		&c.Pace.PerSite, &c.Pace.Refill, &c.Probe.Recheck, &c.Probe.Habit, &c.Probe.DNSTry,
+		&c.Delivery.Timeout, &c.Delivery.BackoffBase, &c.Delivery.BackoffCap,
+	} {
+		*d = time.Duration(float64(*d) / n)
+	}
+	for _, list := range [][]*probe.Site{c.Sites, c.Anchors} {
+		for _, s := range list {
+			s.Interval, s.Timeout = time.Duration(float64(s.Interval)/n), time.Duration(float64(s.Timeout)/n)
+		}
+	}
+}
