@@ -14,7 +14,7 @@ import (
 
 // ConfigOptions are what a config of the daemon needs beside the world.
 type ConfigOptions struct {
-	WebhookURL    string // of the one channel, named drill; "" = no channel
+	WebhookURL    string // of the one channel, named drill, which takes notices too; "" = no channel
 	Listen        string // HTTP address; "" = 127.0.0.1:0
 	StateDir      string // "" = state in the config's directory
 	ControlSocket string // "" = control.sock there
@@ -56,6 +56,8 @@ type configChannel struct {
 	Kind string `toml:"kind"`
 	Name string `toml:"name"`
 	URL  string `toml:"url"`
+
+	Notices bool `toml:"notices"`
 }
 
 type configSite struct {
@@ -89,7 +91,7 @@ func (n *Net) WriteConfig(dir string, o ConfigOptions) (string, error) {
 	c.Defaults.Timeout = min(maxTimeout, spec.Interval).String()
 	c.Alert.AnchorInterval = (2 * spec.Interval).String()
 	if o.WebhookURL != "" {
-		c.Channel = []configChannel{{"webhook", "drill", o.WebhookURL}}
+		c.Channel = []configChannel{{Kind: "webhook", Name: "drill", URL: o.WebhookURL, Notices: true}}
 	}
 	for v, vs := range n.World.Vantages {
 		resolver := fmt.Sprintf("%s:%d", resolverAddr(v), n.dnsPort)

@@ -2,7 +2,6 @@ package simnet
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -294,7 +293,9 @@ func TestDraws(t *testing.T) {
 	seen := map[int]bool{}
 	for range 60 {
 		d := &n.draws[n.pair(site, 0)]
+		d.mu.Lock()
 		d.since = d.since.Add(-300 * time.Second)
+		d.mu.Unlock()
 		resp, _, err := n.probe(t, 0, site)
 		if err != nil {
 			t.Fatal(err)
@@ -334,19 +335,16 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Begin(time.Now())
-	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { // hangs in the edge, for six seconds if it were let
 		_, _, err := n.fetch(t, 0, 0, n.World.Sites[0].Addr)
 		done <- err
 	}()
 	_, _, err = n.probe(t, 0, n.World.first(KindControl))
-	cancel()
 	n.Close()
 	if err != nil || <-done == nil {
 		t.Errorf("a good probe: %v; the one that hung was answered", err)
 	}
-	_ = ctx
 	for range 100 { // those of the standard library end soon after their connections
 		if runtime.NumGoroutine() <= before {
 			return

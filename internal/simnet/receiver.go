@@ -24,7 +24,6 @@ type Receiver struct {
 
 	srv  *http.Server
 	done chan struct{} // closed when serving has ended
-	stop chan struct{} // closed by Close
 
 	mu      sync.Mutex
 	got     []Delivery    // guarded by mu
@@ -45,7 +44,7 @@ func NewReceiver() (*Receiver, error) {
 		return nil, fmt.Errorf("listening for webhooks: %w", err)
 	}
 	r := &Receiver{
-		URL: "http://" + l.Addr().String() + "/hook", done: make(chan struct{}), stop: make(chan struct{}),
+		URL: "http://" + l.Addr().String() + "/hook", done: make(chan struct{}),
 		more: make(chan struct{}), status: http.StatusNoContent,
 	}
 	r.srv = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
@@ -65,10 +64,7 @@ func (r *Receiver) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	status := r.take(Delivery{time.Now(), req.Header.Clone(), body})
 	if status == 0 {
-		select {
-		case <-req.Context().Done():
-		case <-r.stop:
-		}
+		<-req.Context().Done()
 		return
 	}
 	rw.WriteHeader(status)
@@ -131,7 +127,6 @@ func (r *Receiver) Wait(ctx context.Context, n int, d time.Duration) []Delivery 
 
 // Close ends the receiver and returns when it has ended; those who wait for an answer lose their connection.
 func (r *Receiver) Close() {
-	close(r.stop)
 	_ = r.srv.Close()
 	<-r.done
 }
