@@ -203,9 +203,16 @@ func (r *reader) path(p string) string {
 	return filepath.Join(r.dir, p)
 }
 
-// Scale divides every duration by n: the time of a drill runs n times as fast.
+// leastScaled is what a probe on a busy machine may take however fast a drill's time runs.
+const leastScaled = 200 * time.Millisecond
+
+// Scale divides every duration by n: the time of a drill runs n times as fast. What a probe may take has a floor.
 func (c *Config) Scale(n float64) {
 	c.Policy = c.Policy.Scale(n)
+	defer func() {
+		c.Probe.Habit, c.Probe.Recheck = max(c.Probe.Habit, leastScaled), max(c.Probe.Recheck, leastScaled)
+		c.Probe.DNSTry, c.Policy.SweepTimeout = max(c.Probe.DNSTry, leastScaled), max(c.Policy.SweepTimeout, leastScaled)
+	}()
 	for _, d := range []*time.Duration{
 		&c.Pace.PerSite, &c.Pace.Refill, &c.Probe.Recheck, &c.Probe.Habit, &c.Probe.DNSTry,
 		&c.Delivery.Timeout, &c.Delivery.BackoffBase, &c.Delivery.BackoffCap,

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/rs/zerolog"
+
+	"faultline/alert/notify"
+	"faultline/internal/config"
+)
+
+// notifyChannels makes the channels of a config. This switch is every kind there is.
+func notifyChannels(c *config.Config, log zerolog.Logger) ([]notify.NamedChannel, error) {
+	var out []notify.NamedChannel
+	for _, ch := range c.Channels {
+		named := notify.NamedChannel{Name: ch.Name, Notices: ch.Notices}
+		switch ch.Kind {
+		case "webhook":
+			w, err := notify.NewWebhook(ch.URL, ch.Secret)
+			if err != nil {
+				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
+			}
+			named.Channel = w
+		case "log":
+			named.Channel = notify.Log{Logger: log}
+		default:
+			return nil, fmt.Errorf("channel %s: kind %q is not known", ch.Name, ch.Kind)
+		}
+		out = append(out, named)
+	}
+	return out, nil
+}
+
+// newLogger writes to stderr, for a person at a terminal or for programs, as the config says.
+func newLogger(c *config.Config, stderr io.Writer) zerolog.Logger {
+	level, err := zerolog.ParseLevel(c.Daemon.LogLevel)
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	format := c.Daemon.LogFormat
+	if format == "auto" {
+		format = "json"
+		if f, ok := stderr.(*os.File); ok && isTerminal(f) {
+			format = "console"
+		}
+	}
+	w := stderr
+	if format == "console" {
+		w = zerolog.ConsoleWriter{Out: stderr, NoColor: os.Getenv("NO_COLOR") != "", TimeFormat: "15:04:05"}
+	}
+	return zerolog.New(w).Level(cmp.Or(level, zerolog.DebugLevel)).With().Timestamp().Logger()
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"faultline/alert"
+	"faultline/internal/config"
+	"faultline/probe"
+)
+
+// stalled is how long the runner or the judge may stand still before the daemon is no longer healthy. Both turn at least
+// once a second.
+const stalled = 15 * time.Second
+
+// isHealthy tells whether probes are being scheduled and results judged.
+func (d *daemon) isHealthy() error {
+	if age := time.Since(d.runner.Turned()); age > stalled {
+		return fmt.Errorf("no probe was scheduled for %v", age.Round(time.Second))
+	}
+	if age := time.Since(time.Unix(0, d.judge.turned.Load())); age > stalled {
+		return fmt.Errorf("no result was judged for %v", age.Round(time.Second))
+	}
+	return nil
+}
+
+// watchdog answers systemd's watchdog for as long as the daemon makes real progress.
+func (d *daemon) watchdog(ctx context.Context) {
+	every, err := sd.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return
+	}
+	tick := time.NewTicker(every / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := d.isHealthy(); err != nil {
+			d.log.Error().Err(err).Msg("standing still; the watchdog is not answered")
+			continue
+		}
+		systemd(sd.SdNotifyWatchdog)
+	}
+}
+
+// systemd tells the service manager, if there is one.
+func systemd(state string) { _, _ = sd.SdNotify(false, state) }
+
+// reloadUntil reads the config anew whenever that is asked for, until ctx is done.
+func (d *daemon) reloadUntil(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.hup:
+			_ = d.apply(ctx)
+		case done := <-d.reloads:
+			done <- d.apply(ctx)
+		}
+	}
+}
+
+// reload asks for the config to be read anew and gives what was wrong with it.
+func (d *daemon) reload(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case d.reloads <- done:
+		return <-done
+	case <-ctx.Done():
+		return errors.New("stopping")
+	}
+}
+
+// apply swaps a good config in; a bad one changes nothing.
+func (d *daemon) apply(ctx context.Context) error {
+	systemd(sd.SdNotifyReloading)
+	defer systemd(sd.SdNotifyReady)
+	err := d.swap(ctx)
+	d.metrics.Reloaded(err == nil)
+	if err != nil {
+		d.log.Error().Err(err).Msg("the new config is not taken; the old one stays")
+		return err
+	}
+	d.log.Info().Int("sites", len(d.cfg.Sites)).Int("vantages", len(d.cfg.Vantages)).Msg("reloaded")
+	return nil
+}
+
+func (d *daemon) swap(ctx context.Context) error {
+	next, err := d.load()
+	if err != nil {
+		return err
+	}
+	look, err := d.prober(next)
+	if err != nil {
+		return err
+	}
+	channels, err := d.channels(next)
+	if err != nil {
+		return err
+	}
+	sites := slices.Concat(next.Sites, next.Anchors)
+	d.tasks.Store(indexTasks(next))
+	err = d.judge.do(ctx, func(e *alert.Engine) {
+		e.SetPolicy(next.Policy)
+		e.SetWorld(time.Now(), world(next))
+	})
+	if err != nil {
+		return err
+	}
+	if sameVantages(d.cfg, next) && d.cfg.Pace == next.Pace {
+		d.runner.SetSites(sites, look)
+	} else {
+		schedule := probe.NewSchedule(next.Pace, next.Vantages)
+		schedule.SetSites(time.Now(), sites)
+		d.runner.SetSchedule(schedule, look)
+	}
+	if !reflect.DeepEqual(d.cfg.Channels, next.Channels) {
+		d.pager.replace(channels)
+	}
+	if !reflect.DeepEqual(d.cfg.Daemon, next.Daemon) {
+		d.log.Warn().Msg("[daemon] has changed: listen, control_socket and state_dir are taken at the next start")
+	}
+	d.cfg = next
+	return nil
+}
+
+func sameVantages(a, b *config.Config) bool { return reflect.DeepEqual(a.Vantages, b.Vantages) }
+
+// storeFailed raises an incident when the store fails, and ends it when it works again: pages still go out meanwhile,
+// but would not survive a crash.
+func (d *daemon) storeFailed(err error) {
+	if err == nil {
+		d.troubles.clear("store", d.pager.tell)
+		return
+	}
+	d.log.Error().Err(err).Msg("the state cannot be saved")
+	d.troubles.raise("store", "incidents and deliveries cannot be saved: "+err.Error()+"; pages still go out, but might be sent again after a crash", d.pager.tell)
+}
