@@ -47,7 +47,9 @@ func (s *scanner) next() byte {
 	return c
 }
 
-func (s *scanner) starts(with string) bool { return strings.HasPrefix(s.text[min(s.pos, len(s.text)):], with) }
+func (s *scanner) starts(with string) bool {
+	return strings.HasPrefix(s.text[min(s.pos, len(s.text)):], with)
+}
 
 // blank skips spaces and, where lines says so, line ends and comments.
 func (s *scanner) blank(lines bool) {
