@@ -129,7 +129,11 @@ func (d *daemon) build(ctx context.Context) error {
 	d.tasks.Store(indexTasks(d.cfg))
 	schedule := probe.NewSchedule(d.cfg.Pace, d.cfg.Vantages)
 	schedule.SetSites(time.Now(), slices.Concat(d.cfg.Sites, d.cfg.Anchors))
-	d.runner = probe.NewRunner(schedule, look, func(r probe.Result) { d.judge.emit(ctx, r) })
+	d.runner = probe.NewRunner(schedule, look, func(r probe.Result) {
+		if d.lost == nil || !d.lost(r.Vantage) {
+			d.judge.emit(ctx, r)
+		}
+	})
 	d.runner.MaxInFlight = inFlight(d.cfg.Daemon.MaxInFlight)
 	d.runner.OnStart = func(t probe.Task, late time.Duration) {
 		d.metrics.Start(t.Vantage.Name, time.Now(), scheduledEvery(&t))

@@ -78,7 +78,7 @@ when that is missed. Times are seconds since the onset.`,
 	cmd.Flags().BoolVar(&list, "list", false, "list the built-in outages")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the daemon's log on standard error")
-	cmd.Flags().Float64Var(&speed, "speed", 30, "how many times as fast as life")
+	cmd.Flags().Float64Var(&speed, "speed", 25, "how many times as fast as life")
 	return cmd
 }
 
@@ -129,6 +129,7 @@ func drill(ctx context.Context, sc *simnet.Scenario, speed float64, screen io.Wr
 			log:   log,
 			watch: stage.saw,
 			swept: stage.swept,
+			lost:  net.Lost,
 		})
 	})
 	stage.open(net)

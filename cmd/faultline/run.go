@@ -24,6 +24,7 @@ type options struct {
 	hup   <-chan os.Signal    // asks for a reload; nil = never
 	watch func(*probe.Result) // told of every result, in the judge's turn; nil = nobody
 	swept func(alert.Want)    // told of every extra probe that is wanted, likewise
+	lost  func(string) bool   // tells whether a vantage reports nothing at present; nil = all report
 }
 
 func runCommand() *cobra.Command {
