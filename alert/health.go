@@ -283,12 +283,3 @@ func (e *Engine) sweepControls(d *domain) {
 		}
 	}
 }
-
-// healthy counts the vantages that are.
-func (e *Engine) healthy() int {
-	n := 0
-	for v := range e.vantages {
-		n += btoi(!e.vantages[v].sick)
-	}
-	return n
-}

@@ -39,45 +39,46 @@ func (i *Incident) Title() string {
 	return clip(s, 160)
 }
 
-// Text tells the whole incident in plain words: what failed, since when, how much of what from where, what the answers
-// look like, what is not failing, what it probably is and why, and where to look.
+// Line is one line of an incident's text. A line without Head goes on with what the one above speaks of.
+type Line struct{ Head, Body string }
+
+// Text is Lines for where only plain text goes.
 func (i *Incident) Text() string {
 	var b strings.Builder
-	line := func(head, format string, args ...any) {
-		if head != "" {
-			head += ":"
+	for _, l := range i.Lines() {
+		if l.Head != "" {
+			l.Head += ":"
 		}
-		fmt.Fprintf(&b, "%-12s %s\n", head, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(&b, "%-12s %s\n", l.Head, l.Body)
 	}
-	line("What", "%s (%s), %s", i.subject(), i.Domain, i.stateWords())
-	line("Since", "%s UTC", i.Onset.UTC().Format("2006-01-02 15:04:05"))
-	if i.Of.Sites > 0 {
-		line("How much", "%s, %s", i.counts(), i.scopeWords())
-	}
-	for n, a := range i.answers() {
-		head := ""
-		if n == 0 {
-			head = "Answers"
-		}
-		line(head, "%s", a)
-	}
-	if len(i.Members) > 0 {
-		line("Sites", "%s", i.memberNames(12))
-	}
-	for n, f := range i.Fine {
-		head := ""
-		if n == 0 {
-			head = "Not failing"
-		}
-		line(head, "%s", f)
-	}
-	line("Probably", "%s", assessmentWords[i.Assessment])
-	for _, w := range i.Why {
-		line("because", "%s", w)
-	}
-	line("Look at", "%s", i.whereToLook())
-	line("Incident", "%s", i.ID)
 	return b.String()
+}
+
+// Lines tells the whole incident in plain words: what failed, since when, how much of what from where, what the answers
+// look like, what is not failing, what it probably is and why, and where to look.
+func (i *Incident) Lines() []Line {
+	var out []Line
+	line := func(head string, bodies ...string) {
+		for _, body := range bodies {
+			out = append(out, Line{head, printable(body)})
+			head = ""
+		}
+	}
+	line("What", fmt.Sprintf("%s (%s), %s", i.subject(), i.Domain, i.stateWords()))
+	line("Since", i.Onset.UTC().Format("2006-01-02 15:04:05")+" UTC")
+	if i.Of.Sites > 0 {
+		line("How much", i.counts()+", "+i.scopeWords())
+	}
+	line("Answers", i.answers()...)
+	if len(i.Members) > 0 {
+		line("Sites", i.memberNames(12))
+	}
+	line("Not failing", i.Fine...)
+	line("Probably", assessmentWords[i.Assessment])
+	line("because", i.Why...)
+	line("Look at", i.whereToLook())
+	line("Incident", i.ID)
+	return out
 }
 
 // subject is the failing thing as the subject of a sentence.

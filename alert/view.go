@@ -20,7 +20,7 @@ func (e *Engine) View(now time.Time, v *View) {
 	}
 	v.Incidents = append(v.Incidents, e.resolved...)
 	for _, d := range e.domains {
-		if len(d.members) > 0 {
+		if len(d.members) > 0 && (d.Kind != KindOrigin || d.open != nil) { // there are as many owners as sites
 			v.Domains = append(v.Domains, e.viewDomain(d))
 		}
 	}

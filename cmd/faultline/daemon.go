@@ -227,12 +227,16 @@ func (d *daemon) run(ctx context.Context, listeners []listener) {
 	paging.Go(func() { d.pager.run(pageCtx) })
 	for _, l := range listeners {
 		serving.Go(func() { d.serve(serveCtx, l) })
+		d.log.Info().Stringer("listen", l.Addr()).Bool("control", l.writes).Msg("serving")
+		if d.options.serve != nil && !l.writes {
+			d.options.serve(l.Addr())
+		}
 	}
 	serving.Go(func() { d.watchdog(serveCtx) })
 	d.ready.Store(true)
 	systemd("READY=1")
 	d.log.Info().Int("sites", len(d.cfg.Sites)).Int("vantages", len(d.cfg.Vantages)).Int("channels", len(d.cfg.Channels)).
-		Str("version", version()).Str("listen", d.cfg.Daemon.Listen).Msg("watching")
+		Str("version", version()).Msg("watching")
 
 	d.reloadUntil(ctx)
 	systemd("STOPPING=1")

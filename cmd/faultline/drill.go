@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -96,11 +97,11 @@ func listScenarios(w io.Writer) error {
 // drill plays one outage and reports what came of it.
 func drill(ctx context.Context, sc *simnet.Scenario, speed float64, screen io.Writer, log zerolog.Logger) (*drillReport, error) {
 	sc, excerpt := sc.Excerpt(drillVisible)
-	net, err := simnet.Start(sc, simnet.Options{Seed: 1, Speed: speed})
+	world, err := simnet.Start(sc, simnet.Options{Seed: 1, Speed: speed})
 	if err != nil {
 		return nil, fmt.Errorf("building the internet on loopback: %w", err)
 	}
-	defer net.Close()
+	defer world.Close()
 	receiver, err := simnet.NewReceiver()
 	if err != nil {
 		return nil, fmt.Errorf("starting the webhook receiver: %w", err)
@@ -111,13 +112,14 @@ func drill(ctx context.Context, sc *simnet.Scenario, speed float64, screen io.Wr
 		return nil, fmt.Errorf("making a directory for the drill: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	path, err := net.WriteConfig(dir, simnet.ConfigOptions{WebhookURL: receiver.URL, StateDir: dir})
+	path, err := world.WriteConfig(dir, simnet.ConfigOptions{WebhookURL: receiver.URL, StateDir: dir})
 	if err != nil {
 		return nil, fmt.Errorf("writing the drill's config: %w", err)
 	}
 
 	stage := newStage(sc, speed, screen)
 	stage.report.Excerpt = excerpt
+	stage.open(world)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var daemon sync.WaitGroup
@@ -129,12 +131,12 @@ func drill(ctx context.Context, sc *simnet.Scenario, speed float64, screen io.Wr
 			log:   log,
 			watch: stage.saw,
 			swept: stage.swept,
-			lost:  net.Lost,
+			lost:  world.Lost,
+			serve: stage.serves,
 		})
 	})
-	stage.open(net)
 	onset := time.Now().Add(scaled(drillWarmup, speed))
-	net.Begin(onset)
+	world.Begin(onset)
 	stage.begin(onset)
 	stage.follow(ctx, receiver)
 	end()
@@ -181,13 +183,17 @@ func (s *stage) at(t time.Time) float64 {
 	return float64(t.Sub(s.onset).Milliseconds()) / 1000 * s.speed
 }
 
-func (s *stage) open(net *simnet.Net) {
+func (s *stage) open(world *simnet.Net) {
 	fmt.Fprintf(s.screen, "%s: %s\n", s.sc.Name, s.sc.Title)
-	fmt.Fprintf(s.screen, "on loopback: %s; %g times as fast as life\n", net.Summary(), s.speed)
+	fmt.Fprintf(s.screen, "on loopback: %s; %g times as fast as life\n", world.Summary(), s.speed)
 	if s.report.Excerpt {
 		fmt.Fprintf(s.screen, "an excerpt: the outage lasted for hours; its first and its last change are played\n")
 	}
-	fmt.Fprintln(s.screen)
+}
+
+// serves is told where the daemon's status page is.
+func (s *stage) serves(at net.Addr) {
+	fmt.Fprintf(s.screen, "status page while it lasts: http://%s/\n", at)
 }
 
 func (s *stage) begin(onset time.Time) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,6 +25,7 @@ type options struct {
 	hup   <-chan os.Signal    // asks for a reload; nil = never
 	watch func(*probe.Result) // told of every result, in the judge's turn; nil = nobody
 	swept func(alert.Want)    // told of every extra probe that is wanted, likewise
+	serve func(net.Addr)      // told where the status page is; nil = nobody
 	lost  func(string) bool   // tells whether a vantage reports nothing at present; nil = all report
 }
 

@@ -23,7 +23,6 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"rfc":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"clip":  clip,
 	"asset": assetURL,
-	"lines": textLines,
 	"json":  indented,
 	"word":  func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
 }).ParseFS(templateFiles, "templates/*.html"))
@@ -130,29 +129,6 @@ func (c *cache) get(k cacheKey, render func() ([]byte, error)) ([]byte, error) {
 	}
 	c.key, c.body = k, body
 	return body, nil
-}
-
-// textLine is a line of an incident's text: "What:   fastly's edge".
-type textLine struct{ Head, Body string }
-
-// textLines takes an incident's text apart. A head is given once for all the lines that it stands before.
-func textLines(s string) []textLine {
-	var out []textLine
-	last := ""
-	for l := range strings.SplitSeq(strings.TrimSpace(s), "\n") {
-		head, body, ok := strings.Cut(l, ":")
-		if !ok {
-			head, body = "", l
-		}
-		head = strings.TrimSpace(head)
-		if head == last {
-			head = ""
-		} else if head != "" {
-			last = head
-		}
-		out = append(out, textLine{head, strings.TrimSpace(body)})
-	}
-	return out
 }
 
 // indented is v as JSON for people; the template escapes it.
