@@ -284,6 +284,35 @@ func TestRecoveryIsToldWithin90s(t *testing.T) {
 	}
 }
 
+func TestALongOutageIsOneIncident(t *testing.T) {
+	st := tell(t, world(20, 3), outage(edge502, 0, 2*time.Hour)).until(3 * time.Hour)
+	st.wantPages(1, "cdn:nimbus")
+	last := st.effects.Incidents[len(st.effects.Incidents)-1]
+	if d := last.RecoveringAt.Sub(st.onset); d < 2*time.Hour-time.Minute || last.State != StateResolved {
+		t.Errorf("got %s with the end %v after the onset, want resolved and two hours", last.State, d)
+	}
+}
+
+func TestAStragglerLeaves(t *testing.T) {
+	st := tell(t, world(20, 3), func(s *probe.Site, _ *probe.Vantage, since time.Duration) probe.Verdict {
+		if on("nimbus", s) && since >= 0 && (since < 10*time.Minute || s.Name < "nimbus03") {
+			return edge502
+		}
+		return well
+	}).until(2 * time.Hour)
+	st.wantPages(1, "cdn:nimbus")
+	i := slices.IndexFunc(st.effects.Incidents, func(i Incident) bool { return i.Domain.Kind == KindCDN && i.State == StateResolved })
+	if i < 0 {
+		t.Fatal("three sites that stayed bad keep the incident of twenty open")
+	}
+	if d := st.effects.Incidents[i].ResolvedAt.Sub(st.onset); d > 55*time.Minute {
+		t.Errorf("got the resolution %v after the onset, want within 55 min", d)
+	}
+	if ids := st.ids(SeverityNotice); len(ids) != 3 {
+		t.Errorf("got %v, want that each of the three is told by itself", ids)
+	}
+}
+
 func TestSilentEdgePages(t *testing.T) {
 	st := tell(t, world(20, 5), outage(silence, 0, time.Hour)).until(time.Minute)
 	st.wantPages(1, "cdn:nimbus")

@@ -324,14 +324,18 @@ func (e *Engine) live(out *Effects) {
 }
 
 // failingNow counts the members that still fail: the newest answer of one of their cells accuses, or did less than
-// ClearAfter ago. One that is still bad long after the others leaves: it is judged by itself.
+// ClearAfter ago. The few that are still bad long after the others leave: they are judged by themselves.
 func (e *Engine) failingNow(i *incident) int {
-	n, left := 0, e.now.sub(i.end()) >= e.p.Leave
+	bad, fading := 0, 0
 	for k := range i.members {
 		m := &i.members[k]
-		n += btoi(m.Now && !left || e.now.sub(m.last) < e.p.ClearAfter && !m.Now)
+		bad += btoi(m.Now)
+		fading += btoi(!m.Now && e.now.sub(m.last) < e.p.ClearAfter)
 	}
-	return n
+	if bad*3 <= len(i.members) && e.now.sub(i.end()) >= e.p.Leave {
+		bad = 0
+	}
+	return bad + fading
 }
 
 // recovers tells whether fewer than a tenth of the members have failed for ClearAfter, by fresh good answers from two
