@@ -79,7 +79,7 @@ when that is missed. Times are seconds since the onset.`,
 	cmd.Flags().BoolVar(&list, "list", false, "list the built-in outages")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the daemon's log on standard error")
-	cmd.Flags().Float64Var(&speed, "speed", 25, "how many times as fast as life")
+	cmd.Flags().Float64Var(&speed, "speed", 30, "how many times as fast as life")
 	return cmd
 }
 
