@@ -3,6 +3,7 @@ package alert
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // assess says what kind of trouble an incident looks like, and adds the reason to it.
@@ -30,7 +31,7 @@ func (e *Engine) look(i *incident) (Assessment, string) {
 	case len(regions) == 1 && e.byWayOnly(i):
 		return Interference, "only one region shows it, by resets or silence, while the same sites answer elsewhere"
 	default:
-		return ProviderOutage, fmt.Sprintf("unrelated owners fail alike, so far from %s only", plural(len(regions), "region", "regions"))
+		return ProviderOutage, "unrelated owners fail alike, so far mostly from " + strings.Join(i.Regions, ", ")
 	}
 }
 

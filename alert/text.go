@@ -155,7 +155,7 @@ func (i *Incident) memberNames(most int) string {
 }
 
 var assessmentWords = map[Assessment]string{
-	ProviderOutage: "an outage of the provider, not of the sites: all kinds of sites on it fail together, from everywhere",
+	ProviderOutage: "an outage of the provider, not of the sites: unrelated sites on it fail together",
 	Interference:   "interference on the way: only some places cannot reach it",
 	SingleOwner:    "the owner's own trouble, or an attack on him: his neighbours on the same provider are fine",
 	PathTrouble:    "trouble on the network between, not at the sites",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -180,7 +181,7 @@ func newStage(sc *simnet.Scenario, speed float64, screen io.Writer) *stage {
 
 // at is a moment in scenario seconds since the onset.
 func (s *stage) at(t time.Time) float64 {
-	return float64(t.Sub(s.onset).Milliseconds()) / 1000 * s.speed
+	return math.Round(t.Sub(s.onset).Seconds()*s.speed*10) / 10
 }
 
 func (s *stage) open(world *simnet.Net) {
