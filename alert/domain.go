@@ -11,37 +11,48 @@ import (
 // domain is a failure domain and its members.
 type domain struct {
 	Domain
-	track    int
-	members  []int // site numbers
-	owners   []int // owner numbers, each once
-	accusing int   // cells of members with an accusing spell
-	open     *incident
-	swept    stamp // the last sweep
-	strange  stamp // since when its owners fail together without proof enough to page
+	track      int
+	members    []int       // site numbers
+	owners     []int       // owner numbers, each once
+	ownerSites map[int]int // how many members an owner has
+	accusing   int         // cells of members with an accusing spell
+	open       *incident
+	swept      stamp // the last sweep
+	strange    stamp // since when its owners fail together without proof enough to page
 }
 
 // join makes site s a member of the domain of that name and points *at to it.
 func (e *Engine) join(s int, at **domain, name Domain) *domain {
 	d, ok := e.domainOf[name]
 	if !ok {
-		d = &domain{Domain: name, track: trackEdge}
-		if name.Kind == KindOrigin {
-			d.track = trackSite
-		}
-		e.domainOf[name] = d
-		e.domains = append(e.domains, d)
+		d = e.newDomain(name)
 	}
 	*at = d
 	d.members = append(d.members, s)
-	if o := e.sites[s].owner; !slices.Contains(d.owners, o) {
+	o := e.sites[s].owner
+	if d.ownerSites[o]++; d.ownerSites[o] == 1 {
 		d.owners = append(d.owners, o)
 	}
-	for v := range e.vantages {
-		if e.cell(s, v).tracks[d.track].since != 0 {
-			d.accusing++
-		}
-	}
+	e.accuse(d, e.accusingCells(s, d.track))
 	return d
+}
+
+func (e *Engine) newDomain(name Domain) *domain {
+	d := &domain{Domain: name, track: trackEdge, ownerSites: map[int]int{}}
+	if name.Kind == KindOrigin {
+		d.track = trackSite
+	}
+	e.domainOf[name] = d
+	e.domains = append(e.domains, d)
+	return d
+}
+
+func (e *Engine) accusingCells(s, track int) int {
+	n := 0
+	for v := range e.vantages {
+		n += btoi(e.cell(s, v).tracks[track].since != 0)
+	}
+	return n
 }
 
 // leave takes site s out of its CDN.
@@ -52,16 +63,11 @@ func (e *Engine) leave(s int) {
 	}
 	e.sites[s].cdn = nil
 	d.members = slices.DeleteFunc(d.members, func(m int) bool { return m == s })
-	for v := range e.vantages {
-		if e.cell(s, v).tracks[d.track].since != 0 {
-			d.accusing--
-		}
-	}
-	d.owners = d.owners[:0]
-	for _, m := range d.members {
-		if o := e.sites[m].owner; !slices.Contains(d.owners, o) {
-			d.owners = append(d.owners, o)
-		}
+	e.accuse(d, -e.accusingCells(s, d.track))
+	o := e.sites[s].owner
+	if d.ownerSites[o]--; d.ownerSites[o] == 0 {
+		delete(d.ownerSites, o)
+		d.owners = slices.DeleteFunc(d.owners, func(x int) bool { return x == o })
 	}
 }
 

@@ -32,15 +32,16 @@ type Engine struct {
 	resolved  []Incident  // the last ones, the newest first
 	samples   []sample    // newest accusing answer per cell that has one, see remember
 
-	wants   []Want // asked for since the last Advance
-	wantID  uint64
-	turn    int               // rotates whom sweeps choose
-	notices []Notice          // decided since the last Advance
-	told    map[string]Notice // notices that are not over, by Key
-	touched bool              // something accused or recovered since the last scan
-	scanned stamp             // the last scan
-	slow    stamp             // the last slow scan
-	learned map[uint64]string // what Dirty last gave, by site key
+	wants    []Want // asked for since the last Advance
+	wantID   uint64
+	turn     int               // rotates whom sweeps choose
+	notices  []Notice          // decided since the last Advance
+	told     map[string]Notice // notices that are not over, by Key
+	accusing int               // of all domains
+	touched  bool              // something accused or recovered since the last scan
+	scanned  stamp             // the last scan
+	slow     stamp             // the last slow scan
+	learned  map[uint64]string // what Dirty last gave, by site key
 }
 
 // site is one watched site.
@@ -98,8 +99,9 @@ func (e *Engine) setWorld(w World) {
 		e.vantageNo[v.Name] = i
 	}
 	for _, d := range e.domains {
-		d.members, d.owners, d.accusing = nil, nil, 0
+		d.members, d.owners, d.ownerSites, d.accusing = nil, nil, map[int]int{}, 0
 	}
+	e.accusing = 0
 	all := slices.Concat(w.Sites, w.Anchors)
 	e.sites, e.siteNo, e.anchors = make([]site, len(all)), make(map[string]int, len(all)), nil
 	e.cells = make([]cell, len(all)*len(e.vantages))
@@ -191,26 +193,28 @@ func (e *Engine) hear(s, v int, c *cell, r *probe.Result) {
 	for k := range numTracks {
 		heard := weigh(k, r)
 		began, ended := c.tracks[k].hear(heard, start, at)
-		if heard == speaks && k == trackEdge {
-			e.learnCDN(s, r.CDN)
-		}
 		d := e.sites[s].domain(k)
-		if d == nil {
-			if heard != accuses || k != trackEdge || r.CDN == "" || e.sites[s].Anchor {
-				continue
-			}
+		switch {
+		case d != nil:
+			e.accuse(d, btoi(began)-btoi(ended))
+		case heard == accuses && k == trackEdge && r.CDN != "" && !e.sites[s].Anchor:
 			d = e.join(s, &e.sites[s].cdn, Domain{KindCDN, r.CDN}) // remembered by the prober from before our time
 		}
-		if began {
-			d.accusing++
+		if d != nil && began {
 			e.remember(s, r)
 			e.suspect(s, v)
 		}
-		if ended {
-			d.accusing--
+		e.touched = e.touched || d != nil && (began || ended || heard == accuses && d.open == nil)
+		if heard == speaks && k == trackEdge {
+			e.learnCDN(s, r.CDN)
 		}
-		e.touched = e.touched || began || ended || (heard == accuses && d.open == nil)
 	}
+}
+
+// accuse enters that n more cells, or fewer, accuse a domain.
+func (e *Engine) accuse(d *domain, n int) {
+	d.accusing += n
+	e.accusing += n
 }
 
 func (s *site) domain(track int) *domain {
@@ -258,17 +262,8 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 		if slow {
 			e.slow = e.now
 		}
-		for _, d := range e.domains {
-			if d.open != nil || d.accusing == 0 || quiet {
-				continue
-			}
-			if d.Kind == KindOrigin {
-				if slow {
-					e.judgeAlone(d, out)
-				}
-			} else if e.touched || slow {
-				e.judgeShared(d, out)
-			}
+		if e.accusing > 0 && !quiet {
+			e.judge(slow, out)
 		}
 		e.live(out)
 		e.touched, e.scanned = false, e.now
@@ -278,17 +273,28 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 	e.wants, e.notices = e.wants[:0], e.notices[:0]
 }
 
+// judge looks at every domain that is accused and has no incident. What only time can change is looked at when slow.
+func (e *Engine) judge(slow bool, out *Effects) {
+	for _, d := range e.domains {
+		switch {
+		case d.open != nil || d.accusing == 0:
+		case d.Kind == KindOrigin:
+			if slow {
+				e.judgeAlone(d, out)
+			}
+		case e.touched || slow:
+			e.judgeShared(d, out)
+		}
+	}
+}
+
 // Next is when Advance wants to be called at the latest; the zero time = not before the next Observe.
 func (e *Engine) Next() time.Time {
 	busy := len(e.incidents) > 0 || len(e.wants) > 0 || len(e.notices) > 0
 	for i := range e.vantages {
 		busy = busy || e.vantages[i].sick || e.vantages[i].checking
 	}
-	if !busy && !e.touched {
-		for _, d := range e.domains {
-			busy = busy || d.accusing > 0
-		}
-	}
+	busy = busy || e.accusing > 0
 	switch {
 	case e.touched || len(e.wants) > 0 || len(e.notices) > 0:
 		return e.scanned.add(e.p.ScanEvery).time()

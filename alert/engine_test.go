@@ -293,6 +293,34 @@ func TestALongOutageIsOneIncident(t *testing.T) {
 	}
 }
 
+// In an outage owners move their sites to another CDN. Those must neither keep the incident open nor upset the counts.
+func TestSitesMoveAwayInAnOutage(t *testing.T) {
+	moved := func(s *probe.Site, since time.Duration) bool {
+		return on("nimbus", s) && s.Name < "nimbus08" && since > 5*time.Minute
+	}
+	st := tell(t, world(20, 3), func(s *probe.Site, _ *probe.Vantage, since time.Duration) probe.Verdict {
+		switch {
+		case moved(s, since):
+			return probe.Verdict{Class: probe.ClassOK, CDN: "cirrus"}
+		case on("nimbus", s) && since >= 0 && since < 20*time.Minute:
+			return edge502
+		}
+		return well
+	}).until(time.Hour)
+	st.wantPages(1, "cdn:nimbus")
+	if last := st.effects.Incidents[len(st.effects.Incidents)-1]; last.State != StateResolved {
+		t.Errorf("got %s at the end, want resolved", last.State)
+	}
+	if st.e.accusing != 0 {
+		t.Errorf("got %d cells that accuse when all is well", st.e.accusing)
+	}
+	for _, d := range st.e.domains {
+		if d.accusing != 0 {
+			t.Errorf("got %d cells that accuse %v when all is well", d.accusing, d.Domain)
+		}
+	}
+}
+
 func TestAStragglerLeaves(t *testing.T) {
 	st := tell(t, world(20, 3), func(s *probe.Site, _ *probe.Vantage, since time.Duration) probe.Verdict {
 		if on("nimbus", s) && since >= 0 && (since < 10*time.Minute || s.Name < "nimbus03") {

@@ -140,7 +140,7 @@ func (e *Engine) fall(v int, r *probe.Result) {
 			}
 			t.since = 0
 			if d := e.sites[s].domain(k); d != nil {
-				d.accusing--
+				e.accuse(d, -1)
 			}
 		}
 	}

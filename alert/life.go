@@ -165,6 +165,9 @@ func (e *Engine) enter(i *incident) {
 // follow brings an incident's members, counts and scope up to now.
 func (e *Engine) follow(i *incident) {
 	onset := stampOf(i.Onset)
+	for n := range i.members {
+		i.members[n].Now = false // one that has moved away is no longer followed
+	}
 	var failing, of Counts
 	failOwners, ofOwners := map[int]bool{}, map[int]bool{}
 	nowAt, seenAt := make([]bool, len(e.vantages)), make([]int, len(e.vantages))
@@ -202,7 +205,7 @@ func (e *Engine) follow(i *incident) {
 		failing.Vantages += btoi(nowAt[v])
 		of.Vantages += btoi(seenAt[v] > 0)
 	}
-	i.Of = of
+	i.Of = Counts{max(i.Of.Sites, of.Sites), max(i.Of.Owners, of.Owners), max(i.Of.Vantages, of.Vantages)}
 	if i.State == StateOpen && (failing.Sites > 0 || i.Failing == Counts{}) {
 		i.worst(failing)
 		i.scope(e, seenAt)
@@ -441,12 +444,7 @@ func (e *Engine) restore(in Incident) {
 	}
 	d := e.domainOf[in.Domain]
 	if d == nil {
-		d = &domain{Domain: in.Domain, track: trackEdge}
-		if in.Domain.Kind == KindOrigin {
-			d.track = trackSite
-		}
-		e.domainOf[in.Domain] = d
-		e.domains = append(e.domains, d)
+		d = e.newDomain(in.Domain)
 	}
 	i := &incident{Incident: in, d: d, toldAt: e.now, told: in.Failing, toldAs: in.Scope, cleared: e.now}
 	last := e.now
