@@ -60,7 +60,7 @@ func NewMetrics(version string, view func() *alert.View, perSite bool) *Metrics 
 		startedAt: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "faultline_schedule_phase_ratio",
 			Help:    "Where in their interval scheduled probes began: an even schedule fills all buckets alike.",
-			Buckets: prometheus.LinearBuckets(0.1, 0.1, 10),
+			Buckets: []float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1},
 		}),
 		lag: prometheus.NewHistogram(seconds("faultline_schedule_lag_seconds",
 			"How late scheduled probes began.")),
