@@ -94,7 +94,11 @@ timeout = "1s"
 	eventually(t, 20*time.Second, "three intervals' probes", func() bool { return scheduled() >= 3*sites })
 	below := 0.0
 	for tenth := 1; tenth <= 10; tenth++ {
-		upTo := metric(t, socket, "faultline_schedule_phase_ratio_bucket", fmt.Sprintf(`le="%.1f"`, float64(tenth)/10))
+		le := fmt.Sprintf(`le="%.1f"`, float64(tenth)/10)
+		if tenth == 10 {
+			le = `le="+Inf"`
+		}
+		upTo := metric(t, socket, "faultline_schedule_phase_ratio_bucket", le)
 		if share := (upTo - below) / scheduled(); share < 0.05 || share > 0.16 {
 			t.Errorf("the %d. tenth of the interval has %.0f %% of the starts, want about 10 %%", tenth, share*100)
 		}
