@@ -31,20 +31,20 @@ func dialFrom(ctx context.Context, v *Vantage, network string, to netip.AddrPort
 }
 
 // connect tries the addresses in order, each with its share of the time that is left.
-func (a *attempt) connect(ctx context.Context, addrs []netip.Addr, port uint16) (conn net.Conn, class Class, detail string) {
+func (a *attempt) connect(addrs []netip.Addr, port uint16) (conn net.Conn, class Class, detail string) {
 	addrs = addrs[:min(len(addrs), maxDials)]
 	class = ClassConnectOther
 	for i, addr := range addrs {
 		to := netip.AddrPortFrom(addr, port)
 		share := time.Until(a.deadline) / time.Duration(len(addrs)-i)
-		one, cancel := context.WithTimeout(ctx, share)
-		conn, err := dialFrom(one, a.t.Vantage, "tcp", to)
+		ctx, cancel := context.WithTimeout(a.ctx, share)
+		conn, err := dialFrom(ctx, a.t.Vantage, "tcp", to)
 		cancel()
 		if err == nil {
 			a.r.Addr = to
 			return conn, ClassOK, ""
 		}
-		c := connectClass(ctx, err)
+		c := connectClass(a.ctx, err)
 		if c == ClassLocalCancelled || c == ClassLocalResource {
 			return nil, c, err.Error()
 		}
@@ -129,13 +129,19 @@ func (a *attempt) tlsClass(err error) (Class, string) {
 		return ClassTLSEOF, detail
 	case errors.As(err, &record):
 		return ClassTLSNotTLS, clip(detail)
-	case errors.As(err, &op) && op.Op == "remote error":
+	case isAlert(err):
 		return ClassTLSAlert, detail
-	case strings.HasPrefix(detail, "tls: "): // found by ourselves; the library has no type for it
+	case errors.As(err, &op) && op.Op == "local error", strings.HasPrefix(detail, "tls: "): // found by ourselves; there is no type for all
 		return ClassTLSProtocol, clip(detail)
 	default:
 		return ClassTLSOther, clip(detail)
 	}
+}
+
+// isAlert tells whether err is an alert from the peer. Over TCP errors.As finds no tls.AlertError.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 func certClass(err error) Class {
@@ -158,8 +164,5 @@ func certClass(err error) Class {
 const maxDetail = 300
 
 func clip(s string) string {
-	if len(s) > maxDetail {
-		s = strings.ToValidUTF8(s[:maxDetail], "")
-	}
-	return s
+	return strings.ToValidUTF8(s[:min(len(s), maxDetail)], "")
 }

@@ -8,6 +8,7 @@ import (
 	"compress/zlib"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -29,14 +30,18 @@ const (
 )
 
 // request is the request for u, as bytes. It asks for what keeps the evidence: HTML, not compressed, no connection kept,
-// and the debugging headers of the one CDN that says on request whose failure it is.
-func (a *attempt) request(u *url.URL) []byte {
-	var b bytes.Buffer
-	site := a.t.Site
-	b.WriteString(site.Method + " " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\n")
-	given := func(name string) bool {
-		return slices.ContainsFunc(site.Headers, func(h Header) bool { return strings.EqualFold(h.Name, name) })
+// and the debugging headers of the one CDN that says on request whose failure it is. The site's own headers, which can be
+// secrets, go to the site only.
+func (a *attempt) request(u *url.URL) ([]byte, error) {
+	own := a.t.Site.Headers
+	if home := a.t.Site.URL; foreign(home.Hostname(), u.Hostname()) || home.Scheme == "https" && u.Scheme != "https" {
+		own = nil
 	}
+	given := func(name string) bool {
+		return slices.ContainsFunc(own, func(h Header) bool { return strings.EqualFold(h.Name, name) })
+	}
+	var b bytes.Buffer
+	b.WriteString(a.t.Site.Method + " " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\n")
 	for _, h := range []Header{
 		{"User-Agent", a.p.c.UserAgent},
 		{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"},
@@ -47,26 +52,38 @@ func (a *attempt) request(u *url.URL) []byte {
 			b.WriteString(h.Name + ": " + h.Value + "\r\n")
 		}
 	}
-	for _, h := range site.Headers {
+	for _, h := range own {
+		if strings.ContainsAny(h.Name, "\r\n:\x00") || strings.ContainsAny(h.Value, "\r\n\x00") {
+			return nil, fmt.Errorf("the header %q cannot be sent; write it on one line", h.Name)
+		}
 		b.WriteString(h.Name + ": " + h.Value + "\r\n")
 	}
 	b.WriteString("Connection: close\r\n\r\n")
-	return b.Bytes()
+	return b.Bytes(), nil
 }
 
 // fetch makes one request over conn. With a class other than ok there may still be a response: its body failed.
 func (a *attempt) fetch(conn net.Conn, u *url.URL) (resp *Response, class Class, detail string) {
+	req, err := a.request(u)
+	if err != nil {
+		return nil, ClassUnknown, clip(err.Error())
+	}
 	started := time.Now()
-	if _, err := conn.Write(a.request(u)); err != nil {
+	if _, err := conn.Write(req); err != nil {
 		return nil, a.headClass(err), clip(err.Error())
 	}
 	from := &io.LimitedReader{R: conn, N: maxHeader}
 	br := bufio.NewReader(from)
-	_, err := br.Peek(1)
+	_, err = br.Peek(1)
 	a.r.Time.TTFB += time.Since(started)
 	if err != nil {
 		return nil, a.headClass(err), clip(err.Error())
 	}
+	return a.receive(from, br)
+}
+
+// receive reads the response that br, which reads from `from`, begins.
+func (a *attempt) receive(from *io.LimitedReader, br *bufio.Reader) (resp *Response, class Class, detail string) {
 	h, err := readHead(br, a.t.Site.Method)
 	if err != nil {
 		if from.N <= 0 {
@@ -92,7 +109,10 @@ func readHead(br *bufio.Reader, method string) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if h.StatusCode >= 200 || h.StatusCode == http.StatusSwitchingProtocols {
+		switch {
+		case h.StatusCode < 100:
+			return nil, fmt.Errorf("malformed HTTP status code %q", h.Status)
+		case h.StatusCode >= 200, h.StatusCode == http.StatusSwitchingProtocols:
 			return h, nil
 		}
 	}
@@ -122,6 +142,8 @@ func (a *attempt) headClass(err error) Class {
 		return ClassHTTPReset
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return ClassHTTPEOF
+	case isAlert(err): // in TLS 1.3 the server judges our half of the handshake when we believe it over
+		return ClassTLSAlert
 	default: // the library has no type for what is not HTTP
 		return ClassHTTPMalformed
 	}
@@ -171,7 +193,7 @@ func retryAfter(resp *Response, now time.Time) time.Duration {
 		return 0
 	}
 	v := strings.TrimSpace(resp.Get("Retry-After"))
-	if s, err := strconv.Atoi(v); err == nil {
+	if s, err := strconv.Atoi(v); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(max(s, 0), int(maxRest/time.Second))) * time.Second
 	}
 	if t, err := http.ParseTime(v); err == nil {

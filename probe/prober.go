@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"net/http"
+	"math"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -61,32 +61,33 @@ func (p *Prober) seq(vantage string) uint64 {
 	return n.(*atomic.Uint64).Add(1)
 }
 
-// Probe is a Func: one look, and at once a second one when the first fails, so that a lost packet is no news. When the second
-// look is good, its answer counts; otherwise the first one's, which had the whole timeout.
+// Probe is a Func: one look, and at once a second one when the first fails, so that a lost packet is no news. Where the
+// second look gets an answer, that counts; otherwise the first one's does, which had the whole timeout.
 func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	start := time.Now()
 	key, seq := t.Site.Key(), p.seq(t.Vantage.Name)
 	done := p.watch(t, key, seq, start, late)
 	was := p.c.Memory.fronting(key, start)
 
-	r := p.look(ctx, t, was, t.Timeout)
-	r.Attempt = 1
-	if again(&r) {
-		second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout))
-		if second.OK() || second.Fault == FaultBlocked || second.Class == ClassLocalCancelled {
-			r = second
+	a, looks := p.look(ctx, t, was, t.Timeout), 1
+	if again(&a.r) {
+		looks = 2
+		if second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout)); settles(&second.r) {
+			a = second
 		}
-		r.Attempt = 2
 	}
-	r.Time.Total = time.Since(start)
-	r.At = start.Add(r.Time.Total)
-	r.Seq, r.Sweep = seq, t.Sweep
+	total := time.Since(start)
 	done()
+	a.askOperator(ctx, was)
+
+	r := a.r
+	r.Attempt, r.Seq, r.Sweep = looks, seq, t.Sweep
+	r.Time.Total, r.At = total, start.Add(total)
 	if r.Learn {
 		p.c.Memory.learn(key, Fronting{CDN: r.CDN, By: r.CDNBy, At: r.At})
 	}
-	if r.OK() && r.Attempt == 1 {
-		p.c.Memory.took(key, t.Vantage.Name, r.Time.Total)
+	if r.OK() && looks == 1 {
+		p.c.Memory.took(key, t.Vantage.Name, total)
 	}
 	return r
 }
@@ -94,6 +95,11 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 // again tells whether a result deserves a second look.
 func again(r *Result) bool {
 	return !r.OK() && r.Fault != FaultBlocked && r.Fault != FaultNone && r.Fault != FaultLocal
+}
+
+// settles tells whether a second look says more than a failing first one: the site answers after all, or turns us away.
+func settles(r *Result) bool {
+	return r.OK() || r.Class == ClassHTTPClientError || r.Fault == FaultBlocked || r.Class == ClassLocalCancelled
 }
 
 // watch tells late, once, when the probe outlasts the site's habit. The caller ends it, after which late is not called.
@@ -130,40 +136,55 @@ func newResult(t Task) Result {
 	}
 }
 
-// attempt is one look under way.
+// attempt is one look, under way or over.
 type attempt struct {
 	p        *Prober
 	t        Task
-	ctx      context.Context // of the whole attempt: it lives no longer than the call that made it
+	ctx      context.Context // of the look: it lives no longer than the call that made it
 	deadline time.Time
+	name     string // the host that r.DNS is about; "" = none
 	r        Result
 	e        Evidence
 }
 
-// look makes one attempt and judges it. A panic over a hostile answer is a result of class unknown, which is no evidence.
-func (p *Prober) look(ctx context.Context, t Task, was Fronting, timeout time.Duration) (r Result) {
-	defer func() {
-		if x := recover(); x != nil {
-			r = newResult(t)
-			r.Why = clip(fmt.Sprintf("the prober stumbled over this answer: %v", x))
-		}
-	}()
+// look makes one attempt and judges it.
+func (p *Prober) look(ctx context.Context, t Task, was Fronting, timeout time.Duration) (a *attempt) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	a := &attempt{p: p, t: t, ctx: ctx, deadline: deadline, r: newResult(t)}
+	a = &attempt{p: p, t: t, ctx: ctx, deadline: deadline, r: newResult(t)}
+	defer a.stumble()
 	a.e.Site = t.Site
 	a.e.Class, a.e.Detail = a.follow()
-	a.e.Addr, a.e.CNAME = a.r.Addr, a.r.DNS.CNAME
-	if a.r.DNS.Rcode != "" {
-		a.r.DNS.NS = p.nameServers(context.WithoutCancel(ctx), t.Vantage, t.Site.URL.Hostname())
-		a.e.NS = a.r.DNS.NS
-	}
+	a.e.Addr = a.r.Addr
+	a.r.DNS.NS, _ = p.zones.nameServers(a.name)
 	a.judge(was)
-	return a.r
+	return a
+}
+
+// stumble makes a result of a panic, which only a hostile answer can cause, in a parser that is not ours. Its class is
+// unknown, which is evidence of nothing.
+func (a *attempt) stumble() {
+	if x := recover(); x != nil {
+		a.r, a.name = newResult(a.t), ""
+		a.r.Why = clip(fmt.Sprintf("the prober stumbled over this answer: %v", x))
+	}
+}
+
+// askOperator looks up the name servers of a zone that is not known well enough, and judges again. It is called when the
+// probe has been timed. A failing site's name servers are not asked for again, and a silent resolver not at all.
+func (a *attempt) askOperator(ctx context.Context, was Fronting) {
+	defer a.stumble()
+	ns, fresh := a.p.zones.nameServers(a.name)
+	if fresh || a.r.DNS.Rcode == "" || !a.r.OK() && ns != nil {
+		return
+	}
+	a.r.DNS.NS = a.p.askNameServers(ctx, a.t.Vantage, a.name)
+	a.judge(was)
 }
 
 func (a *attempt) judge(was Fronting) {
+	a.e.NS = a.r.DNS.NS
 	a.r.Verdict = a.p.c.Judge(&a.e, was)
 	a.r.DNS.Operator = a.r.Operator
 	if resp := a.e.Response; resp != nil {
@@ -177,8 +198,11 @@ func (a *attempt) judge(was Fronting) {
 	}
 }
 
-// maxHops is how many redirects are followed.
-const maxHops = 5
+// Bounds of following redirects: how many, and how long a Location may be, in bytes.
+const (
+	maxHops     = 5
+	maxLocation = 8 << 10
+)
 
 // follow makes requests from the site's URL to where its redirects end.
 func (a *attempt) follow() (Class, string) {
@@ -189,7 +213,7 @@ func (a *attempt) follow() (Class, string) {
 			return ClassHTTPRedirectLoop, "the redirects lead back to " + clip(u.String())
 		}
 		seen[u.String()] = true
-		a.e.Host, a.e.Response = u.Hostname(), nil
+		a.e.Host, a.e.Response, a.e.CNAME = u.Hostname(), nil, nil
 		class, detail := a.hop(u)
 		next := a.redirect(u)
 		if class != ClassOK || next == nil {
@@ -214,26 +238,23 @@ func (a *attempt) hop(u *url.URL) (Class, string) {
 		phase = now
 	}
 	t, host := &a.r.Time, u.Hostname()
-	addrs, class, detail := a.p.resolve(a.ctx, a.t.Vantage, a.t.Family, host, &a.r.DNS)
+	addrs, class, detail := a.addresses(host)
 	lap(&t.Resolve)
 	if class != ClassOK {
 		return class, clip(detail)
 	}
-	may := a.p.guarded(a.t.Site, addrs)
-	if len(may) == 0 {
-		return ClassDNSBogusAnswer, fmt.Sprintf("%s leads to %v, which is no public address; allow_addresses would let it through", clip(host), addrs[0])
-	}
-	conn, class, detail := a.connect(a.ctx, may, port(u))
+	wire, class, detail := a.connect(addrs, port(u))
 	lap(&t.Connect)
 	if class != ClassOK {
 		return class, clip(detail)
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(a.deadline)
-	stop := context.AfterFunc(a.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer wire.Close()
+	_ = wire.SetDeadline(a.deadline)
+	stop := context.AfterFunc(a.ctx, func() { _ = wire.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	conn := wire
 	if u.Scheme == "https" {
-		secure, class, detail := a.handshake(conn, host)
+		secure, class, detail := a.handshake(wire, host)
 		lap(&t.TLS)
 		if class != ClassOK {
 			return class, detail
@@ -244,14 +265,56 @@ func (a *attempt) hop(u *url.URL) (Class, string) {
 	return class, detail
 }
 
+// addresses are those that host has and that a probe may go to. The result shows the DNS of the first name, which is the
+// site's, or of the one that failed.
+func (a *attempt) addresses(host string) ([]netip.Addr, Class, string) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return a.literal(addr.Unmap())
+	}
+	info, class, detail := a.p.resolve(a.ctx, a.t.Vantage, a.t.Family, host)
+	a.e.CNAME = info.CNAME
+	may := a.p.guarded(a.t.Site, info.Addrs)
+	if class == ClassOK && len(may) == 0 {
+		class = ClassDNSBogusAnswer
+		detail = fmt.Sprintf("%s leads to %v, which is no public address; allow_addresses would let it through", host, info.Addrs[0])
+	}
+	if a.name == "" || class != ClassOK {
+		a.r.DNS, a.name = info, host
+	}
+	return may, class, detail
+}
+
+// literal is the address that stands in a URL in place of a name. One where no public site is, is our own guard's to
+// refuse; a site that leads there is not the site, but what captive portals do.
+func (a *attempt) literal(addr netip.Addr) ([]netip.Addr, Class, string) {
+	if fam := a.t.Family; fam != FamilyAny && addr.Is4() != (fam == FamilyIP4) {
+		return nil, ClassDNSNoData, fmt.Sprintf("%v is no address of the family %v", addr, fam)
+	}
+	may := a.p.guarded(a.t.Site, []netip.Addr{addr})
+	switch {
+	case len(may) > 0:
+		return may, ClassOK, ""
+	case a.r.Final != "":
+		return nil, ClassHTTPInterference, fmt.Sprintf("it leads to %v, which is no public address", addr)
+	default:
+		return nil, ClassConnectDenied, fmt.Sprintf("%v is no public address; allow_addresses would let it through", addr)
+	}
+}
+
+// port is the port of a URL; 0, which refuses, where what it says is none.
 func port(u *url.URL) uint16 {
-	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+	switch {
+	case u.Port() != "":
+		n, _ := strconv.ParseUint(u.Port(), 10, 16)
+		if n > math.MaxUint16 {
+			return 0
+		}
 		return uint16(n)
-	}
-	if u.Scheme == "http" {
+	case u.Scheme == "http":
 		return 80
+	default:
+		return 443
 	}
-	return 443
 }
 
 // redirect is where the answer leads; nil = it is the answer itself.
@@ -263,8 +326,12 @@ func (a *attempt) redirect(from *url.URL) *url.URL {
 	if e := &a.t.Site.Expect; len(e.Status) > 0 && e.OK(resp.Status) {
 		return nil
 	}
-	to, err := from.Parse(resp.Get("Location"))
-	if err != nil || resp.Get("Location") == "" || len(resp.Get("Location")) > http.DefaultMaxHeaderBytes>>7 {
+	location := resp.Get("Location")
+	if location == "" || len(location) > maxLocation {
+		return nil
+	}
+	to, err := from.Parse(location)
+	if err != nil {
 		return nil
 	}
 	to.Fragment, to.User = "", nil

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,91 +22,113 @@ import (
 const (
 	maxAddrs      = 64
 	maxCNAMEs     = 16
-	maxMismatches = 32                     // answers with a foreign id or question, per look
-	tries         = 2                      // per resolver
-	straggler     = 100 * time.Millisecond // for the second family, once the first has an address
+	maxMismatches = 32 // answers with a foreign id or question, per look
+	tries         = 2  // per resolver
+	straggler     = 15 // this part of a try for the second family, once the first has an address
 	udpSize       = 1232
 )
 
 // lookup is one look at one name.
 type lookup struct {
-	v      *Vantage
-	name   string // fully qualified, lower case
-	info   *DNSInfo
+	v    *Vantage
+	name string // fully qualified, lower case
+	fam  Family
+	try  time.Duration
+}
+
+// answer is what one resolver had to say. A failing one may hold addresses: those of the family that is not preferred,
+// of which too little is known to go by them.
+type answer struct {
+	info   DNSInfo
+	class  Class
 	detail string
 }
 
 // resolve asks the vantage's resolvers for the addresses of host, IPv4 first. A failing one is left for the next; the
 // most telling failure is reported.
-func (p *Prober) resolve(ctx context.Context, v *Vantage, fam Family, host string, info *DNSInfo) (addrs []netip.Addr, class Class, detail string) {
-	if a, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{a.Unmap()}, ClassOK, ""
+func (p *Prober) resolve(ctx context.Context, v *Vantage, fam Family, host string) (DNSInfo, Class, string) {
+	l := &lookup{v: v, name: dns.CanonicalName(host), fam: fam, try: p.c.DNSTry}
+	if _, ok := dns.IsDomainName(l.name); !ok {
+		return DNSInfo{}, ClassDNSNXDomain, clip(host) + " is too long for a name"
 	}
-	l := &lookup{v: v, name: dns.CanonicalName(host), info: info}
-	class = ClassDNSUnreachable
-	worst := -1
+	best := answer{class: ClassDNSUnreachable, detail: "the vantage has no resolver"}
+	var half *answer
 	for _, r := range v.Resolvers {
 		for range tries {
-			got, c := p.askResolver(ctx, l, r, fam)
-			if c == ClassOK {
-				return got, ClassOK, ""
+			got := l.askResolver(ctx, r)
+			if telling(got.class) > telling(best.class) || best.info.Resolver == "" {
+				best = got
 			}
-			if w := slices.Index(tellingClasses, c); w > worst {
-				worst, class, detail = w, c, l.detail
+			if final(got.class) || ctx.Err() != nil {
+				return best.info, best.class, best.detail
 			}
-			if c == ClassDNSNXDomain || c == ClassDNSNoData || ctx.Err() != nil {
-				return nil, c, l.detail
+			if len(got.info.Addrs) > 0 {
+				half = &got
 			}
-			if c != ClassDNSTimeout && c != ClassDNSMalformed {
+			if got.class != ClassDNSTimeout && got.class != ClassDNSMalformed {
 				break // a second try tells nothing new
 			}
 		}
 	}
-	return nil, class, detail
+	if half != nil {
+		half.info.Rcode = rcodeName(dns.RcodeSuccess)
+		return half.info, ClassOK, ""
+	}
+	return best.info, best.class, best.detail
 }
 
-// tellingClasses orders the failures of resolvers: what a later one says replaces what an earlier one says.
-var tellingClasses = []Class{
-	ClassLocalNoNetwork, ClassLocalResource, ClassDNSUnreachable, ClassDNSTimeout, ClassDNSMalformed, ClassDNSOtherRcode,
-	ClassDNSRefused, ClassDNSServfail, ClassDNSNoData, ClassDNSNXDomain, ClassLocalCancelled,
+// tellingClasses orders the answers of resolvers: what stands later replaces what stands earlier.
+var tellingClasses = [...]Class{
+	ClassLocalNoNetwork, ClassDNSUnreachable, ClassDNSTimeout, ClassDNSMalformed, ClassDNSOtherRcode, ClassDNSRefused,
+	ClassDNSServfail, ClassDNSNoData, ClassDNSNXDomain, ClassLocalResource, ClassOK, ClassLocalCancelled,
 }
+
+func telling(c Class) int { return slices.Index(tellingClasses[:], c) }
+
+// final tells whether no other resolver needs to be asked.
+func final(c Class) bool { return telling(c) >= telling(ClassDNSNoData) }
 
 // askResolver asks one resolver for both families over one connected socket, whose random port and the two ids are what a
 // forger must guess.
-func (p *Prober) askResolver(ctx context.Context, l *lookup, r Resolver, fam Family) ([]netip.Addr, Class) {
-	l.info.Resolver = r.String()
-	ctx, cancel := context.WithTimeout(ctx, p.c.DNSTry)
+func (l *lookup) askResolver(ctx context.Context, r Resolver) answer {
+	got := answer{info: DNSInfo{Resolver: r.String()}}
+	ctx, cancel := context.WithTimeout(ctx, l.try)
 	defer cancel()
-	conn, err := dialFrom(ctx, l.v, network("udp", r.TCP), r.Addr)
+	x, end, err := open(ctx, l.v, r, r.TCP, l.name)
 	if err != nil {
-		return nil, l.failed(ctx, err)
+		got.class, got.detail = dnsClass(ctx, err), err.Error()
+		return got
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	x := &exchange{conn: conn, tcp: r.TCP, name: l.name}
-	for _, q := range questions(fam) {
-		if err := x.ask(q); err != nil {
-			return nil, l.failed(ctx, err)
-		}
+	defer end()
+	if err = x.ask(questions(l.fam)...); err == nil {
+		err = x.read(func() { _ = x.conn.SetReadDeadline(time.Now().Add(l.try / straggler)) })
 	}
-	err = x.read(func() { _ = conn.SetReadDeadline(time.Now().Add(straggler)) })
 	for i := range x.asked {
 		if a := &x.asked[i]; a.truncated && !r.TCP {
-			p.askAgainByTCP(ctx, l, r, a)
+			if tcpErr := l.askAgainByTCP(ctx, r, a); tcpErr != nil && len(a.addrs) == 0 {
+				err = tcpErr
+			}
 		}
 	}
-	if err != nil && !x.anyAddr() {
-		return nil, l.failed(ctx, err)
+	got.join(x.asked)
+	if err != nil && !x.asked[0].settled() {
+		got.class, got.detail = dnsClass(ctx, err), err.Error()
 	}
-	return l.take(x)
+	return got
 }
 
-func network(udp string, tcp bool) string {
+// open makes a socket to a resolver, which ends with ctx.
+func open(ctx context.Context, v *Vantage, r Resolver, tcp bool, name string) (x *exchange, end func(), err error) {
+	network := "udp"
 	if tcp {
-		return "tcp"
+		network = "tcp"
 	}
-	return udp
+	conn, err := dialFrom(ctx, v, network, r.Addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return &exchange{conn: conn, tcp: tcp, name: name}, func() { stop(); _ = conn.Close() }, nil
 }
 
 func questions(fam Family) []uint16 {
@@ -119,23 +142,24 @@ func questions(fam Family) []uint16 {
 	}
 }
 
-func (p *Prober) askAgainByTCP(ctx context.Context, l *lookup, r Resolver, a *asked) {
-	conn, err := dialFrom(ctx, l.v, "tcp", r.Addr)
+func (l *lookup) askAgainByTCP(ctx context.Context, r Resolver, a *asked) error {
+	x, end, err := open(ctx, l.v, r, true, l.name)
 	if err != nil {
-		return
+		return err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	x := &exchange{conn: conn, tcp: true, name: l.name}
-	if x.ask(a.qtype) == nil && x.read(nil) == nil {
-		*a = x.asked[0]
+	defer end()
+	if err := x.ask(a.qtype); err != nil {
+		return err
 	}
+	if err := x.read(nil); err != nil {
+		return err
+	}
+	*a = x.asked[0]
+	return nil
 }
 
-// failed says what a failing socket means in this phase.
-func (l *lookup) failed(ctx context.Context, err error) Class {
-	l.detail = err.Error()
+// dnsClass says what a failing socket means in this phase.
+func dnsClass(ctx context.Context, err error) Class {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ClassLocalCancelled
@@ -147,7 +171,7 @@ func (l *lookup) failed(ctx context.Context, err error) Class {
 		return ClassLocalResource
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN):
 		return ClassLocalNoNetwork
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return ClassDNSMalformed
 	default:
 		return ClassDNSUnreachable
@@ -175,28 +199,36 @@ type asked struct {
 	cname     []string
 	addrs     []netip.Addr
 	ns        []string
+	apex      string // of the zone, where it has nothing of that type
 	loop      bool
 }
 
-func (x *exchange) ask(qtype uint16) error {
-	m := new(dns.Msg)
-	m.SetQuestion(x.name, qtype)
-	m.SetEdns0(udpSize, false)
-	b, err := m.Pack()
-	if err != nil {
-		return fmt.Errorf("asking for %q: %w", x.name, err)
+// ask sends questions. All of them are entered, even where sending fails.
+func (x *exchange) ask(qtypes ...uint16) error {
+	for _, t := range qtypes {
+		x.asked = append(x.asked, asked{id: dns.Id(), qtype: t})
 	}
-	if x.tcp {
-		b = append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+	for i := range x.asked {
+		m := dns.Msg{MsgHdr: dns.MsgHdr{Id: x.asked[i].id, RecursionDesired: true}}
+		m.Question = []dns.Question{{Name: x.name, Qtype: x.asked[i].qtype, Qclass: dns.ClassINET}}
+		m.SetEdns0(udpSize, false)
+		b, err := m.Pack()
+		if err != nil {
+			return fmt.Errorf("asking for %q: %w", x.name, err)
+		}
+		if x.tcp {
+			b = append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+		}
+		if _, err := x.conn.Write(b); err != nil {
+			return err
+		}
 	}
-	x.asked = append(x.asked, asked{id: m.Id, qtype: qtype})
-	_, err = x.conn.Write(b)
-	return err
+	return nil
 }
 
-// read takes answers until every question has one. half is called when one has given an address: the rest may take
-// little longer.
-func (x *exchange) read(half func()) error {
+// read takes answers until every question has one. enough, which may be nil, is called when the first question has been
+// given an address: the rest may take little longer.
+func (x *exchange) read(enough func()) error {
 	buf := make([]byte, 4096)
 	for n := 0; ; {
 		b, err := x.next(buf)
@@ -216,8 +248,8 @@ func (x *exchange) read(half func()) error {
 		if !slices.ContainsFunc(x.asked, func(a asked) bool { return !a.done }) {
 			return nil
 		}
-		if half != nil && len(a.addrs) > 0 {
-			half()
+		if enough != nil && a == &x.asked[0] && len(a.addrs) > 0 {
+			enough()
 		}
 	}
 }
@@ -248,13 +280,32 @@ func (x *exchange) accept(b []byte) (*asked, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %v", errMalformed, err) //nolint:errorlint // one sentinel is enough
 		}
-		if !m.Response || len(m.Question) != 1 || m.Question[0].Qtype != a.qtype || !strings.EqualFold(m.Question[0].Name, x.name) {
+		if !m.Response || !a.answeredBy(&m, x.name) {
 			return nil, nil
 		}
 		a.take(&m, x.name)
 		return a, nil
 	}
 	return nil, nil
+}
+
+// answeredBy tells whether a message is about what was asked. Some servers that refuse leave the question out.
+func (a *asked) answeredBy(m *dns.Msg, name string) bool {
+	if len(m.Question) == 0 {
+		return m.Rcode != dns.RcodeSuccess
+	}
+	q := &m.Question[0]
+	return len(m.Question) == 1 && q.Qtype == a.qtype && q.Qclass == dns.ClassINET && strings.EqualFold(q.Name, name)
+}
+
+// alias is where a name's CNAME in the answer points; "" = it has none.
+func alias(m *dns.Msg, name string) string {
+	for _, rr := range m.Answer {
+		if c, ok := rr.(*dns.CNAME); ok && dns.CanonicalName(c.Hdr.Name) == name {
+			return dns.CanonicalName(c.Target)
+		}
+	}
+	return ""
 }
 
 // take reads a message that answers a question for name.
@@ -267,21 +318,19 @@ func (a *asked) take(m *dns.Msg, name string) {
 			}
 		}
 	}
-	next := map[string]string{}
-	for _, rr := range m.Answer {
-		if c, ok := rr.(*dns.CNAME); ok {
-			next[dns.CanonicalName(c.Hdr.Name)] = dns.CanonicalName(c.Target)
-		}
-	}
-	seen := map[string]bool{name: true}
-	for next[name] != "" {
-		name = next[name]
-		if seen[name] || len(a.cname) == maxCNAMEs {
+	first := name
+	for target := alias(m, name); target != ""; target = alias(m, name) {
+		bare := strings.TrimSuffix(target, ".")
+		if target == first || len(a.cname) == maxCNAMEs || slices.Contains(a.cname, bare) {
 			a.loop = true
 			return
 		}
-		seen[name] = true
-		a.cname = append(a.cname, strings.TrimSuffix(name, "."))
+		name, a.cname = target, append(a.cname, bare)
+	}
+	if len(m.Ns) > 0 {
+		if soa, ok := m.Ns[0].(*dns.SOA); ok {
+			a.apex = dns.CanonicalName(soa.Hdr.Name)
+		}
 	}
 	for _, rr := range m.Answer {
 		if dns.CanonicalName(rr.Header().Name) != name || len(a.addrs) == maxAddrs {
@@ -306,43 +355,57 @@ func (a *asked) add(ip net.IP) {
 	}
 }
 
-func (x *exchange) anyAddr() bool {
-	return slices.ContainsFunc(x.asked, func(a asked) bool { return len(a.addrs) > 0 })
-}
-
-// take joins the answers to both questions.
-func (l *lookup) take(x *exchange) ([]netip.Addr, Class) {
-	info := l.info
-	info.CNAME, info.Addrs, info.EDE = nil, nil, nil
-	class := ClassOK
-	for i := range x.asked {
-		a := &x.asked[i]
+// join makes one answer of those to the questions, of which the first counts most.
+func (got *answer) join(all []asked) {
+	info := &got.info
+	got.class = ClassDNSNoData
+	for i := range all {
+		a := &all[i]
 		if !a.done {
 			continue
 		}
-		info.Addrs = append(info.Addrs, a.addrs...)
+		info.Addrs = append(info.Addrs, a.addrs[:min(len(a.addrs), maxAddrs-len(info.Addrs))]...)
 		if len(a.cname) > len(info.CNAME) {
 			info.CNAME = a.cname
 		}
-		info.EDE = append(info.EDE, a.ede...)
-		if c := a.class(); i == 0 || class == ClassOK || class == ClassDNSNoData && c != ClassOK {
-			class, info.Rcode = c, dns.RcodeToString[a.rcode]
-			if info.Rcode == "" {
-				info.Rcode = fmt.Sprintf("RCODE%d", a.rcode)
+		for _, e := range a.ede {
+			if !slices.Contains(info.EDE, e) {
+				info.EDE = append(info.EDE, e)
 			}
 		}
-		if a.loop {
-			l.detail = "the chain of CNAMEs has no end"
+		c := a.class()
+		if i == 0 || got.class == ClassDNSNoData || got.class == ClassDNSNXDomain && c == ClassOK {
+			got.class, info.Rcode = c, rcodeName(a.rcode)
+		}
+		if c != ClassOK && got.class == c {
+			got.detail = a.explain(info.Resolver)
 		}
 	}
-	if len(info.Addrs) > 0 {
-		info.Rcode = "NOERROR"
-		return info.Addrs, ClassOK
+}
+
+func rcodeName(rcode int) string {
+	if name := dns.RcodeToString[rcode]; name != "" {
+		return name
 	}
-	if class == ClassOK {
-		class = ClassDNSNoData
+	return fmt.Sprintf("RCODE%d", rcode)
+}
+
+// explain says what a failing answer was, for people.
+func (a *asked) explain(resolver string) string {
+	what := rcodeName(a.rcode)
+	if a.loop {
+		what = "a chain of CNAMEs without end"
 	}
-	return nil, class
+	s := fmt.Sprintf("%s answers %s for %s", resolver, what, dns.TypeToString[a.qtype])
+	for _, e := range a.ede {
+		s += fmt.Sprintf(", extended error %d (%s)", e, cmp.Or(dns.ExtendedErrorCodeToString[e], "unknown"))
+	}
+	return s
+}
+
+// settled tells whether the answer stands, whatever became of the other question.
+func (a *asked) settled() bool {
+	return a.done && (len(a.addrs) > 0 || !a.truncated && a.class() != ClassDNSNoData)
 }
 
 func (a *asked) class() Class {

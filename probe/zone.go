@@ -11,18 +11,18 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// zones remembers the name servers of registrable domains. They change rarely, and are asked for at most once in a while.
+// zones remembers the name servers of zones. They change rarely, and are asked for at most once in a while.
 type zones struct {
 	mu     sync.Mutex
-	byName map[string]*zone // guarded by mu
+	byName map[string]*zone // by registrable domain; guarded by mu
 }
 
 type zone struct {
-	ns   []string
+	ns   []string // nil = not known
 	till time.Time
 }
 
-// How long an answer is remembered, and how many zones are.
+// How long an answer, and the lack of one, is remembered; how many zones are, and how many name servers of each.
 const (
 	zoneKnown   = time.Hour
 	zoneUnknown = 10 * time.Minute
@@ -30,58 +30,78 @@ const (
 	maxNS       = 16
 )
 
-// nameServers gives the name servers of the zone that host is in, taken to be its registrable domain. A look-up costs one
-// small query, once an hour; its failure is harmless.
-func (p *Prober) nameServers(ctx context.Context, v *Vantage, host string) []string {
+// zoneOf is the registrable domain of host, which nearly always is a zone of its own; "" = it has none.
+func zoneOf(host string) string {
 	name, err := publicsuffix.EffectiveTLDPlusOne(strings.TrimSuffix(strings.ToLower(host), "."))
 	if err != nil {
-		return nil
+		return ""
 	}
-	now := time.Now()
-	p.zones.mu.Lock()
-	z := p.zones.byName[name]
-	if z != nil && now.Before(z.till) {
-		p.zones.mu.Unlock()
-		return z.ns
-	}
-	var old []string
-	if z != nil {
-		old = z.ns
-	} else if len(p.zones.byName) >= maxZones {
-		clear(p.zones.byName)
-	}
-	p.zones.byName[name] = &zone{old, now.Add(zoneUnknown)} // others do not ask meanwhile
-	p.zones.mu.Unlock()
-
-	ns := p.askNS(ctx, v, name)
-	if ns == nil {
-		return old
-	}
-	p.zones.mu.Lock()
-	p.zones.byName[name] = &zone{ns, now.Add(zoneKnown)}
-	p.zones.mu.Unlock()
-	return ns
+	return name
 }
 
-func (p *Prober) askNS(ctx context.Context, v *Vantage, name string) []string {
-	if len(v.Resolvers) == 0 {
+// nameServers gives the name servers of host's zone as far as they are remembered, and whether that is recent enough not
+// to ask.
+func (z *zones) nameServers(host string) (ns []string, fresh bool) {
+	name := zoneOf(host)
+	if name == "" {
+		return nil, true
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	known := z.byName[name]
+	if known == nil {
+		return nil, false
+	}
+	return known.ns, time.Now().Before(known.till)
+}
+
+// remember takes in what was found out about a zone. Where that is nothing, what was known stays for a while.
+func (z *zones) remember(name string, ns []string) []string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	known := z.byName[name]
+	if known == nil {
+		if len(z.byName) >= maxZones {
+			clear(z.byName)
+		}
+		known = &zone{}
+		z.byName[name] = known
+	}
+	known.till = time.Now().Add(zoneUnknown)
+	if ns != nil {
+		known.ns, known.till = ns, time.Now().Add(zoneKnown)
+	}
+	return known.ns
+}
+
+// askNameServers asks the vantage's first resolver for the name servers of host's zone: one small query, two where the
+// registrable domain lies within a larger zone, once an hour. Its failure is harmless.
+func (p *Prober) askNameServers(ctx context.Context, v *Vantage, host string) []string {
+	name := zoneOf(host)
+	if len(v.Resolvers) == 0 || name == "" {
 		return nil
 	}
+	p.zones.remember(name, nil) // others do not ask meanwhile
 	ctx, cancel := context.WithTimeout(ctx, p.c.DNSTry)
 	defer cancel()
-	r := v.Resolvers[0]
-	conn, err := dialFrom(ctx, v, network("udp", r.TCP), r.Addr)
+	ns, apex := askNS(ctx, v, name)
+	if ns == nil && apex != "" && apex != "." {
+		ns, _ = askNS(ctx, v, apex)
+	}
+	return p.zones.remember(name, ns)
+}
+
+// askNS gives the name servers of a zone, or, of a name that is no zone's, the zone that it is in.
+func askNS(ctx context.Context, v *Vantage, name string) (ns []string, apex string) {
+	x, end, err := open(ctx, v, v.Resolvers[0], v.Resolvers[0].TCP, dns.Fqdn(name))
 	if err != nil {
-		return nil
+		return nil, ""
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	x := &exchange{conn: conn, tcp: r.TCP, name: dns.Fqdn(name)}
+	defer end()
 	if x.ask(dns.TypeNS) != nil || x.read(nil) != nil {
-		return nil
+		return nil, ""
 	}
-	ns := x.asked[0].ns
+	ns = x.asked[0].ns
 	slices.Sort(ns)
-	return slices.Compact(ns)
+	return slices.Compact(ns), x.asked[0].apex
 }
