@@ -261,11 +261,11 @@ func TestOwnCancelWhileResolvingOrConnecting(t *testing.T) {
 	if r := g.probeIn(ctx, nil); r.Class != ClassLocalCancelled {
 		t.Errorf("resolving: got %v (%s)", r.Class, r.Why)
 	}
-	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
+	later, cancelLater := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancelLater)
 	g = newRig(t)
 	g.site.URL.Host = blackHole(t).String()
-	if r := g.probeIn(ctx, nil); r.Class != ClassLocalCancelled {
+	if r := g.probeIn(later, nil); r.Class != ClassLocalCancelled {
 		t.Errorf("connecting: got %v (%s)", r.Class, r.Why)
 	}
 }
