@@ -203,14 +203,18 @@ func (r *reader) path(p string) string {
 	return filepath.Join(r.dir, p)
 }
 
-// leastScaled is what a probe on a busy machine may take however fast a drill's time runs.
-const leastScaled = 200 * time.Millisecond
+// What a probe may take on a busy machine however fast a drill's time runs: as a whole, and before it counts as late.
+// Otherwise a fast drill would take the machine's own stutter for sick vantages.
+const (
+	leastScaled = 500 * time.Millisecond
+	leastHabit  = time.Second
+)
 
 // Scale divides every duration by n: the time of a drill runs n times as fast. What a probe may take has a floor.
 func (c *Config) Scale(n float64) {
 	c.Policy = c.Policy.Scale(n)
 	defer func() {
-		c.Probe.Habit, c.Probe.Recheck = max(c.Probe.Habit, leastScaled), max(c.Probe.Recheck, leastScaled)
+		c.Probe.Habit, c.Probe.Recheck = max(c.Probe.Habit, leastHabit), max(c.Probe.Recheck, leastScaled)
 		c.Probe.DNSTry, c.Policy.SweepTimeout = max(c.Probe.DNSTry, leastScaled), max(c.Policy.SweepTimeout, leastScaled)
 	}()
 	for _, d := range []*time.Duration{

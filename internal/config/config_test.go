@@ -143,7 +143,7 @@ func TestScaleDividesEveryTime(t *testing.T) {
 		t.Errorf("got %v, %v, %v", c.Policy.Resolve, c.Pace.PerSite, c.Probe.Recheck)
 	}
 	c.Scale(100)
-	if c.Probe.Habit != leastScaled {
+	if c.Probe.Habit != leastHabit {
 		t.Errorf("got a habit of %v, want the floor", c.Probe.Habit)
 	}
 }
