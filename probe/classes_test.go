@@ -20,7 +20,7 @@ func TestHTTPClasses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newRig(t)
-			g.task.Timeout, g.conf.Recheck = 300*time.Millisecond, 100*time.Millisecond
+			g.task.Timeout, g.conf.Recheck = time.Second, 500*time.Millisecond
 			g.serve(h)
 			g.wants(want)
 		})

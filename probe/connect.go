@@ -114,7 +114,7 @@ func (a *attempt) tlsClass(err error) (Class, string) {
 			leaf := bad.UnverifiedCertificates[0]
 			detail += fmt.Sprintf("; issued to %s by %s", leaf.Subject, leaf.Issuer)
 		}
-		return certClass(err), clip(detail)
+		return CertClass(err), clip(detail)
 	}
 	var op *net.OpError
 	var record tls.RecordHeaderError
@@ -144,7 +144,8 @@ func isAlert(err error) bool {
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
-func certClass(err error) Class {
+// CertClass judges an error of the verification of a certificate chain.
+func CertClass(err error) Class {
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -20,35 +21,51 @@ type jsonResult struct {
 	Seq     uint64    `json:"seq,omitempty"`
 	Pending bool      `json:"pending,omitempty"`
 
-	OK         *bool    `json:"ok,omitempty"`
-	Phase      string   `json:"phase,omitempty"`
-	Class      string   `json:"class,omitempty"`
-	Fault      string   `json:"fault,omitempty"`
-	Candidates []string `json:"candidates,omitempty"`
-	Status     int      `json:"status,omitempty"`
-	CDN        *string  `json:"cdn,omitempty"`
-	CDNBy      []string `json:"cdn_by,omitempty"`
-	Why        string   `json:"why,omitempty"`
-	Final      string   `json:"final,omitempty"`
-	Addr       string   `json:"addr,omitempty"`
-	Proto      string   `json:"proto,omitempty"`
-	OONI       *string  `json:"ooni,omitempty"`
-	DNS        *jsonDNS `json:"dns,omitempty"`
-	TLS        *jsonTLS `json:"tls,omitempty"`
-	MS         *jsonMS  `json:"ms,omitempty"`
-	RetryAfter float64  `json:"retry_after_s,omitempty"`
-	Attempt    int      `json:"attempt,omitempty"`
-	Sweep      bool     `json:"sweep"`
+	OK         *bool         `json:"ok,omitempty"`
+	Phase      string        `json:"phase,omitempty"`
+	Class      string        `json:"class,omitempty"`
+	Fault      string        `json:"fault,omitempty"`
+	Candidates []string      `json:"candidates,omitempty"`
+	Status     int           `json:"status,omitempty"`
+	CDN        *string       `json:"cdn,omitempty"`
+	CDNBy      []string      `json:"cdn_by,omitempty"`
+	Why        string        `json:"why,omitempty"`
+	Final      string        `json:"final,omitempty"`
+	Addr       string        `json:"addr,omitempty"`
+	Proto      string        `json:"proto,omitempty"`
+	OONI       *string       `json:"ooni,omitempty"`
+	DNS        *jsonDNS      `json:"dns,omitempty"`
+	TLS        *jsonTLS      `json:"tls,omitempty"`
+	Addresses  []jsonAddress `json:"addresses,omitempty"`
+	MS         *jsonMS       `json:"ms,omitempty"`
+	RetryAfter float64       `json:"retry_after_s,omitempty"`
+	Attempt    int           `json:"attempt,omitempty"`
+	Sweep      bool          `json:"sweep"`
 }
 
 type jsonDNS struct {
-	Resolver string       `json:"resolver,omitempty"`
-	Rcode    string       `json:"rcode,omitempty"`
-	EDE      []uint16     `json:"ede,omitempty"`
-	CNAME    []string     `json:"cname,omitempty"`
-	Addrs    []netip.Addr `json:"addrs,omitempty"`
-	NS       []string     `json:"ns,omitempty"`
-	Operator string       `json:"operator,omitempty"`
+	Resolver  string       `json:"resolver,omitempty"`
+	Rcode     string       `json:"rcode,omitempty"`
+	EDE       []uint16     `json:"ede,omitempty"`
+	CNAME     []string     `json:"cname,omitempty"`
+	Addrs     []netip.Addr `json:"addrs,omitempty"`
+	NS        []string     `json:"ns,omitempty"`
+	Operator  string       `json:"operator,omitempty"`
+	Tried     []jsonTry    `json:"tried,omitempty"`
+	Diagnosis string       `json:"diagnosis,omitempty"`
+}
+
+type jsonTry struct {
+	Resolver string `json:"resolver"`
+	Class    string `json:"class"`
+}
+
+type jsonAddress struct {
+	Addr  netip.AddrPort `json:"addr"`
+	OK    bool           `json:"ok"`
+	Class string         `json:"class"`
+	Fault string         `json:"fault"`
+	MS    float64        `json:"ms"`
 }
 
 type jsonTLS struct {
@@ -90,7 +107,13 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		j.Addr = r.Addr.String()
 	}
 	if d := r.DNS; d.Resolver != "" || d.Rcode != "" {
-		j.DNS = &jsonDNS{d.Resolver, d.Rcode, d.EDE, d.CNAME, d.Addrs, d.NS, d.Operator}
+		j.DNS = &jsonDNS{d.Resolver, d.Rcode, d.EDE, d.CNAME, d.Addrs, d.NS, d.Operator, nil, d.Diagnosis.String()}
+		for _, t := range d.Tried {
+			j.DNS.Tried = append(j.DNS.Tried, jsonTry{t.Resolver, t.Class.String()})
+		}
+	}
+	for _, l := range r.Addresses {
+		j.Addresses = append(j.Addresses, jsonAddress{l.Addr, l.Class == ClassOK, l.Class.String(), l.Fault.String(), ms(l.Total)})
 	}
 	if r.TLS != (TLSInfo{}) {
 		j.TLS = &jsonTLS{r.TLS.Version, r.TLS.Issuer, r.TLS.NotAfter}
@@ -122,7 +145,10 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 		}
 	}
 	if d := j.DNS; d != nil {
-		r.DNS = DNSInfo{d.Resolver, d.Rcode, d.EDE, d.CNAME, d.Addrs, d.NS, d.Operator}
+		r.DNS = d.info()
+	}
+	if err := r.setAddresses(j.Addresses); err != nil {
+		return err
 	}
 	if j.TLS != nil {
 		r.TLS = TLSInfo{j.TLS.Version, j.TLS.Issuer, j.TLS.NotAfter}
@@ -155,6 +181,32 @@ func (r *Result) setVerdict(j *jsonResult) error {
 	return nil
 }
 
+func (d *jsonDNS) info() DNSInfo {
+	info := DNSInfo{Resolver: d.Resolver, Rcode: d.Rcode, EDE: d.EDE, CNAME: d.CNAME, Addrs: d.Addrs, NS: d.NS, Operator: d.Operator}
+	for _, t := range d.Tried {
+		info.Tried = append(info.Tried, ResolverTry{t.Resolver, ParseClass(t.Class)})
+	}
+	if i := slices.Index(diagnosisNames[:], d.Diagnosis); i > 0 { // one that a newer peer made is none
+		info.Diagnosis = Diagnosis(i)
+	}
+	return info
+}
+
+func (r *Result) setAddresses(list []jsonAddress) error {
+	for _, l := range list {
+		f, err := ParseFault(l.Fault)
+		if err != nil {
+			return err
+		}
+		total, err := fromMS(l.MS)
+		if err != nil {
+			return err
+		}
+		r.Addresses = append(r.Addresses, AddressLook{l.Addr, ParseClass(l.Class), f, total})
+	}
+	return nil
+}
+
 func (r *Result) setTimes(m *jsonMS, retryAfter float64) error {
 	if m == nil {
 		m = &jsonMS{}
@@ -172,12 +224,19 @@ func (r *Result) setTimes(m *jsonMS, retryAfter float64) error {
 		{&t.Total, m.Total},
 		{&r.RetryAfter, retryAfter * 1000},
 	} {
-		if math.IsNaN(x.from) || math.Abs(x.from) > 1e9 {
-			return fmt.Errorf("a length of %g ms is not possible", x.from)
+		var err error
+		if *x.to, err = fromMS(x.from); err != nil {
+			return err
 		}
-		*x.to = time.Duration(x.from * float64(time.Millisecond))
 	}
 	return nil
+}
+
+func fromMS(n float64) (time.Duration, error) {
+	if math.IsNaN(n) || math.Abs(n) > 1e9 {
+		return 0, fmt.Errorf("a length of %g ms is not possible", n)
+	}
+	return time.Duration(n * float64(time.Millisecond)), nil
 }
 
 func parseFamily(s string) (Family, error) {

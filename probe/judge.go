@@ -11,13 +11,15 @@ type Evidence struct {
 	Site *Site  // nil where a saved response is judged
 	Host string // the host of the URL that answered, or failed to
 	// Class is what the transport found. ClassOK means that a whole response is there and its class is still to be told.
-	Class    Class
-	Detail   string         // of a transport failure: what was seen ("remote error: tls: internal error"); bounded, for people
-	Addr     netip.AddrPort // connected to, or tried
-	CNAME    []string       // as in DNSInfo, of Host
-	NS       []string       // as in DNSInfo
-	Response *Response      // nil = none; may be there beside a body failure
-	Foreign  bool           // redirects led off the site's registrable domain
+	Class     Class
+	Detail    string         // of a transport failure: what was seen ("remote error: tls: internal error"); bounded, for people
+	Addr      netip.AddrPort // connected to, or tried
+	CNAME     []string       // as in DNSInfo, of Host
+	NS        []string       // as in DNSInfo
+	Diagnosis Diagnosis      // as in DNSInfo
+	EDE       []uint16       // as in DNSInfo
+	Response  *Response      // nil = none; may be there beside a body failure
+	Foreign   bool           // redirects led off the site's registrable domain
 }
 
 // Response is an HTTP response as it came. Its contents are the remote's: any bytes at all.

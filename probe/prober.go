@@ -24,6 +24,7 @@ type Config struct {
 	Roots     *x509.CertPool // nil = the system's
 	Allow     []netip.Prefix // addresses besides public ones that probes may go to
 	Memory    *Memory        // of fronting and habits; shared, never nil
+	HTTP3     HTTP3Func      // nil = sites are not asked over HTTP/3 but over 1.1
 
 	Recheck time.Duration // timeout of the second look at a failure; 0 = 3 s
 	Habit   time.Duration // a probe is never late before; 0 = 1 s

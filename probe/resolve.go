@@ -94,7 +94,7 @@ func (l *lookup) askResolver(ctx context.Context, r Resolver) answer {
 	got := answer{info: DNSInfo{Resolver: r.String()}}
 	ctx, cancel := context.WithTimeout(ctx, l.try)
 	defer cancel()
-	x, end, err := open(ctx, l.v, r, r.TCP, l.name)
+	x, end, err := open(ctx, l.v, r, r.Via == ViaTCP, l.name)
 	if err != nil {
 		got.class, got.detail = dnsClass(ctx, err), err.Error()
 		return got
@@ -104,7 +104,7 @@ func (l *lookup) askResolver(ctx context.Context, r Resolver) answer {
 		err = x.read(func() { _ = x.conn.SetReadDeadline(time.Now().Add(l.try / straggler)) })
 	}
 	for i := range x.asked {
-		if a := &x.asked[i]; a.truncated && !r.TCP {
+		if a := &x.asked[i]; a.truncated && r.Via == ViaUDP {
 			if tcpErr := l.askAgainByTCP(ctx, r, a); tcpErr != nil && len(a.addrs) == 0 {
 				err = tcpErr
 			}

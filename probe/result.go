@@ -57,6 +57,7 @@ type Result struct {
 	Proto      string         // "HTTP/1.1" as the response said
 	DNS        DNSInfo
 	TLS        TLSInfo
+	Addresses  []AddressLook // of a site whose every address is looked at: one each, in the order tried
 	Time       Timings
 	RetryAfter time.Duration // what the answer asked us to wait, at most an hour; 0 = nothing
 }
@@ -64,16 +65,64 @@ type Result struct {
 // OK tells whether the site answered as it should.
 func (r *Result) OK() bool { return r.Class == ClassOK }
 
+// Dead are the addresses that failed while another one answered.
+func (r *Result) Dead() []AddressLook {
+	var dead []AddressLook
+	for _, l := range r.Addresses {
+		if l.Class != ClassOK {
+			dead = append(dead, l)
+		}
+	}
+	if len(dead) == len(r.Addresses) {
+		return nil
+	}
+	return dead
+}
+
+// AddressLook is what was found at one of a site's addresses.
+type AddressLook struct {
+	Addr  netip.AddrPort
+	Class Class
+	Fault Fault
+	Total time.Duration
+}
+
 // DNSInfo is what the resolve phase found for the name in the URL.
 type DNSInfo struct {
-	Resolver string // the one that answered, or the last one tried
-	Rcode    string // NOERROR, NXDOMAIN, …; "" = no answer
-	EDE      []uint16
-	CNAME    []string // the chain in order, without the trailing dots, lower case
-	Addrs    []netip.Addr
-	NS       []string // name servers of the zone, sorted; cached
-	Operator string   // who runs those name servers, by the Judge
+	Resolver  string // the one that answered, or the last one tried
+	Rcode     string // NOERROR, NXDOMAIN, …; "" = no answer
+	EDE       []uint16
+	CNAME     []string // the chain in order, without the trailing dots, lower case
+	Addrs     []netip.Addr
+	NS        []string      // name servers of the zone, sorted; cached
+	Operator  string        // who runs those name servers, by the Judge
+	Tried     []ResolverTry // the resolvers that failed, in order, where one did
+	Diagnosis Diagnosis     // of a failure
 }
+
+// ResolverTry is a resolver that failed.
+type ResolverTry struct {
+	Resolver string
+	Class    Class
+}
+
+// Diagnosis says whose failure a failing resolve phase is, by what other resolvers and the zone's own name servers say.
+type Diagnosis uint8
+
+// The diagnoses. New ones are appended, never inserted: the numbers go over the wire.
+const (
+	DiagnosisNone     Diagnosis = iota // not made, or nothing can be told
+	DiagnosisResolver                  // the vantage's resolver: the zone's own servers have the answer
+	DiagnosisLying                     // likewise, and it denied it: stale, filtered or forged
+	DiagnosisOperator                  // the zone's own servers are silent or fail, the resolver works for other names
+	DiagnosisZone                      // the zone's own servers work, and themselves have no such answer
+	DiagnosisPath                      // the zone's own servers cannot be reached from here, another resolver reaches them
+	DiagnosisLocal                     // no resolver and no name server can be reached from here
+)
+
+var diagnosisNames = [...]string{"", "resolver", "lying", "operator", "zone", "path", "local"}
+
+func (d Diagnosis) String() string { return nameOf(diagnosisNames[:], uint8(d)) }
 
 // TLSInfo is what the handshake found.
 type TLSInfo struct {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -22,7 +23,7 @@ func DefaultPace() Pace { return Pace{PerSite: 2 * time.Second, Refill: 10 * tim
 // leastBudget is the number of sweep probes that even a short list may ask for at once.
 const leastBudget = 200
 
-// Schedule says what is to be probed when. Each site × vantage has its own phase within the interval, from a hash: it
+// Schedule says what is to be probed when. Each site × vantage × family has its own phase within the interval, from a hash: it
 // survives restarts and changes of the list, and spreads the probes evenly. It is a pure state machine; its
 // owner calls it from one goroutine at a time.
 type Schedule struct {
@@ -31,7 +32,8 @@ type Schedule struct {
 	vantage  map[string]int
 	sites    []*Site
 	site     map[string]int
-	cells    []cell  // site × vantage: sites[i] at vantages[v] is cells[i*len(vantages)+v]
+	first    []int32 // the first cell of each site: a vantage's for each of its families, the next vantage's, …
+	cells    []cell
 	heap     []int32 // cell numbers, by due
 	rooms    []room  // per site
 	budget   room    // of all sweeps
@@ -43,8 +45,11 @@ type Schedule struct {
 	Dropped uint64 // sweeps given up because their By had passed
 }
 
-// cell is the schedule of one site at one vantage. Times are nanoseconds of Unix time.
+// cell is the schedule of one site at one vantage over one family. Times are nanoseconds of Unix time.
 type cell struct {
+	site    int32
+	vantage uint16
+	family  Family
 	due     int64
 	held    int64 // Retry-After: nothing before
 	blocked bool  // the last answer was: sweeps leave it alone
@@ -82,28 +87,32 @@ func (s *Schedule) SetSites(now time.Time, sites []*Site) {
 	for i, site := range s.sites {
 		old[site.Key()] = i
 	}
-	cells := make([]cell, len(sites)*nv)
-	rooms := make([]room, len(sites))
+	cells := make([]cell, 0, len(sites)*nv)
+	first, rooms := make([]int32, len(sites)), make([]room, len(sites))
 	index := make(map[string]int, len(sites))
 	for i, site := range sites {
-		index[site.Name] = i
+		index[site.Name], first[i] = i, int32(len(cells))
 		j, kept := old[site.Key()]
 		if kept {
 			rooms[i] = s.rooms[j]
 		} else {
-			rooms[i] = room{tokens: float64(nv), at: t}
+			rooms[i] = room{tokens: float64(nv * len(site.families())), at: t}
 		}
 		for v := range nv {
-			c := &cells[i*nv+v]
-			if kept {
-				*c = s.cells[j*nv+v]
-			}
-			if !kept || s.sites[j].Interval != site.Interval {
-				c.due = nextDue(site, s.vantages[v], t)
+			for _, f := range site.families() {
+				c := cell{vantage: uint16(v), family: f}
+				if was := s.lookup(j, v, f); kept && was != nil {
+					c = *was
+				}
+				c.site = int32(i)
+				if c.due == 0 || s.sites[j].Interval != site.Interval {
+					c.due = nextDue(site, s.vantages[v], f, t)
+				}
+				cells = append(cells, c)
 			}
 		}
 	}
-	s.sites, s.site, s.cells, s.rooms = sites, index, cells, rooms
+	s.sites, s.site, s.first, s.cells, s.rooms = sites, index, first, cells, rooms
 	if s.last == 0 {
 		s.budget, s.last = room{tokens: s.budgetSize(), at: t}, t
 	}
@@ -115,7 +124,7 @@ func (s *Schedule) SetSites(now time.Time, sites []*Site) {
 func (s *Schedule) dropStrangers() {
 	kept := s.sweeps[:0]
 	for _, t := range s.sweeps {
-		if i, ok := s.site[t.Site.Name]; ok {
+		if i, ok := s.site[t.Site.Name]; ok && s.lookup(i, s.vantage[t.Vantage.Name], t.Family) != nil {
 			t.Site = s.sites[i]
 			kept = append(kept, t)
 		}
@@ -132,26 +141,25 @@ func (s *Schedule) Due(now time.Time, dst []Task) (due []Task, next time.Time) {
 	s.last = t
 	dst = s.dueSweeps(now, dst)
 	for len(s.heap) > 0 {
-		id := int(s.heap[0])
-		c := &s.cells[id]
+		c := &s.cells[s.heap[0]]
 		if c.due > t {
 			return dst, time.Unix(0, c.due)
 		}
-		site, v := s.sites[id/len(s.vantages)], s.vantages[id%len(s.vantages)]
+		site, v := s.sites[c.site], s.vantages[c.vantage]
 		switch {
 		case t < c.held:
 			s.Held++
 		case t-c.due > tooLate(site.Interval):
 			s.Missed++
 		default:
-			r := &s.rooms[id/len(s.vantages)]
-			s.refill(r, t)
-			r.tokens = max(r.tokens-1, -float64(len(s.vantages)))
-			dst = append(dst, Task{Site: site, Vantage: v, Due: time.Unix(0, c.due), Timeout: site.Timeout})
+			r := &s.rooms[c.site]
+			s.refill(int(c.site), t)
+			r.tokens = max(r.tokens-1, -s.roomSize(int(c.site)))
+			dst = append(dst, Task{Site: site, Vantage: v, Family: c.family, Due: time.Unix(0, c.due), Timeout: site.Timeout})
 		}
 		c.due += int64(site.Interval)
 		if c.due <= t {
-			c.due = nextDue(site, v, t+1)
+			c.due = nextDue(site, v, c.family, t+1)
 		}
 		s.down(0)
 	}
@@ -178,7 +186,7 @@ func tooLate(interval time.Duration) int64 {
 	return int64(max(interval/10, min(interval, 2*time.Second)))
 }
 
-// Ask takes in a sweep probe, to be given out by the next Due. False = not now: unknown, too late, the site blocks us or
+// Ask takes in a sweep probe, to be given out by the next Due. A task without a family means the first one of its site. False = not now: unknown, too late, the site blocks us or
 // asked for rest, one is under way, or it is over the budget.
 func (s *Schedule) Ask(now time.Time, t Task) bool {
 	i, known := s.site[t.Site.Name]
@@ -189,9 +197,15 @@ func (s *Schedule) Ask(now time.Time, t Task) bool {
 	if !known || t.By.Before(now) {
 		return false
 	}
+	if t.Family == FamilyAny {
+		t.Family = s.sites[i].families()[0]
+	}
 	n := now.UnixNano()
-	c, r := &s.cells[i*len(s.vantages)+v], &s.rooms[i]
-	s.refill(r, n)
+	c, r := s.lookup(i, v, t.Family), &s.rooms[i]
+	if c == nil {
+		return false
+	}
+	s.refill(i, n)
 	s.budget.refill(n, s.budgetSize(), s.pace.Refill)
 	if c.asked || c.blocked || n < c.held || r.tokens < 1 || s.budget.tokens < 1 {
 		return false
@@ -213,7 +227,13 @@ func (s *Schedule) Note(now time.Time, r *Result) {
 	if !known {
 		return
 	}
-	c := &s.cells[i*len(s.vantages)+v]
+	c := s.lookup(i, v, r.Family)
+	if c == nil {
+		c = s.lookup(i, v, FamilyAny)
+	}
+	if c == nil {
+		return
+	}
 	c.blocked = r.Fault == FaultBlocked
 	if r.Sweep != 0 {
 		c.asked = false
@@ -222,26 +242,44 @@ func (s *Schedule) Note(now time.Time, r *Result) {
 		c.held = now.Add(r.RetryAfter).UnixNano()
 	}
 	if r.Attempt > 1 {
-		s.refill(&s.rooms[i], now.UnixNano())
+		s.refill(i, now.UnixNano())
 		s.rooms[i].tokens--
 	}
 }
 
-func (s *Schedule) refill(r *room, now int64) {
-	size := float64(len(s.vantages))
-	r.refill(now, size, time.Duration(size)*s.pace.PerSite)
+// roomSize is the burst that site i allows: one for each vantage and family.
+func (s *Schedule) roomSize(i int) float64 {
+	return float64(len(s.vantages) * len(s.sites[i].families()))
+}
+
+func (s *Schedule) refill(i int, now int64) {
+	size := s.roomSize(i)
+	s.rooms[i].refill(now, size, time.Duration(size)*s.pace.PerSite)
+}
+
+// lookup finds the cell of site i; nil = it has none there.
+func (s *Schedule) lookup(i, v int, f Family) *cell {
+	if i >= len(s.sites) {
+		return nil
+	}
+	fams := s.sites[i].families()
+	k := slices.Index(fams, f)
+	if k < 0 {
+		return nil
+	}
+	return &s.cells[int(s.first[i])+v*len(fams)+k]
 }
 
 func (s *Schedule) budgetSize() float64 { return float64(max(leastBudget, 2*len(s.sites))) }
 
 func (s *Schedule) cell(t Task) *cell {
-	return &s.cells[s.site[t.Site.Name]*len(s.vantages)+s.vantage[t.Vantage.Name]]
+	return s.lookup(s.site[t.Site.Name], s.vantage[t.Vantage.Name], t.Family)
 }
 
 func (s *Schedule) rephase(now int64) {
 	for id := range s.cells {
 		c := &s.cells[id]
-		c.due = nextDue(s.sites[id/len(s.vantages)], s.vantages[id%len(s.vantages)], now)
+		c.due = nextDue(s.sites[c.site], s.vantages[c.vantage], c.family, now)
 		c.held = 0
 	}
 	s.budget.at = now
@@ -251,11 +289,11 @@ func (s *Schedule) rephase(now int64) {
 	s.order()
 }
 
-// nextDue is the first time from now on that lies on the phase of a site at a vantage.
-func nextDue(site *Site, v *Vantage, now int64) int64 {
+// nextDue is the first time from now on that lies on the phase of a site at a vantage over a family.
+func nextDue(site *Site, v *Vantage, f Family, now int64) int64 {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.LittleEndian, site.Key())
-	_, _ = io.WriteString(h, v.Name)
+	_, _ = io.WriteString(h, v.Name+f.String())
 	interval := int64(site.Interval)
 	phase := int64(mix(h.Sum64()) % uint64(interval))
 	wait := (phase - now%interval + interval) % interval

@@ -4,11 +4,13 @@
 package probe
 
 import (
+	"fmt"
 	"hash/fnv"
 	"io"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -38,6 +40,10 @@ type Site struct {
 	Alert  Alert  // when it fails alone
 	Anchor bool   // a control: it only serves to tell whether the vantage itself is well
 
+	Families  []Family // looked at over each of these; empty = once, over whatever the name has
+	HTTP      HTTPVersion
+	Addresses Addresses
+
 	Interval time.Duration // between two scheduled probes from one vantage
 	Timeout  time.Duration // of one probe, redirects included, its re-check excluded; at most Interval
 	Method   string        // GET or HEAD
@@ -46,6 +52,47 @@ type Site struct {
 
 	AllowAddresses []netip.Prefix // beside the prober's own: addresses that the guard lets through for this site
 }
+
+// HTTPVersion is the version of HTTP that a site is asked over.
+type HTTPVersion uint8
+
+// The versions of HTTP. A site without TLS is always asked over 1.1, one that does not offer HTTP/2 too.
+const (
+	HTTP11 HTTPVersion = iota
+	HTTP2
+	HTTP3
+)
+
+var httpNames = [...]string{"1.1", "2", "3"}
+
+func (h HTTPVersion) String() string { return nameOf(httpNames[:], uint8(h)) }
+
+// ParseHTTPVersion is the inverse of HTTPVersion.String.
+func ParseHTTPVersion(s string) (HTTPVersion, error) {
+	if i := slices.Index(httpNames[:], s); i >= 0 {
+		return HTTPVersion(i), nil
+	}
+	return HTTP11, fmt.Errorf("unknown version of HTTP %q", s)
+}
+
+// Addresses says which of a site's addresses a probe looks at.
+type Addresses uint8
+
+// The choices of Addresses.
+const (
+	AddressFirst Addresses = iota // the first one that takes a connection, as a browser would
+	AddressAll                    // every one, each by itself: see Result.Addresses
+)
+
+// families are those that the site is looked at over.
+func (s *Site) families() []Family {
+	if len(s.Families) == 0 {
+		return anyFamily
+	}
+	return s.Families
+}
+
+var anyFamily = []Family{FamilyAny}
 
 // Header is one header line of a request or a response, in the order and spelling seen.
 type Header struct{ Name, Value string }
@@ -88,19 +135,64 @@ type Vantage struct {
 	Region    string // "eu-west"; "" = not said
 	Labels    map[string]string
 	Source    netip.Addr // local address to dial from; the zero Addr = the kernel's choice
-	Resolvers []Resolver // tried in order; never empty in a loaded config
+	Interface string     // network interface to dial through; "" = the kernel's choice
+	Proxy     *Proxy     // nil = none
+	Resolvers []Resolver // tried in order; empty only with a proxy, which is then given the names
+}
+
+// Proxy is what a vantage goes through. What goes wrong there is the vantage's failure, never a site's.
+type Proxy struct {
+	Kind     ProxyKind
+	Addr     netip.AddrPort
+	User     string
+	Password string
+}
+
+// ProxyKind is the protocol of a proxy.
+type ProxyKind uint8
+
+// The kinds of proxy.
+const (
+	ProxySOCKS5 ProxyKind = iota // RFC 1928
+	ProxyHTTP                    // CONNECT for https, absolute requests for http
+)
+
+// String shows no password.
+func (p *Proxy) String() string {
+	if p.Kind == ProxyHTTP {
+		return "http://" + p.Addr.String()
+	}
+	return "socks5://" + p.Addr.String()
 }
 
 // Resolver is a recursive DNS server that a vantage asks.
 type Resolver struct {
+	Via  ResolverVia
 	Addr netip.AddrPort
-	TCP  bool // ask over TCP only; false = UDP with EDNS0, TCP when truncated
+	Name string // that the certificate must be for; "" = the address
+	Path string // of DNS over HTTPS
 }
 
-// String is the form that results show: udp://9.9.9.9:53.
+// ResolverVia is how a resolver is asked.
+type ResolverVia uint8
+
+// The ways to ask a resolver.
+const (
+	ViaUDP   ResolverVia = iota // with EDNS0; over TCP when truncated
+	ViaTCP                      // RFC 7766
+	ViaTLS                      // DoT, RFC 7858
+	ViaHTTPS                    // DoH, RFC 8484
+)
+
+var viaNames = [...]string{"udp", "tcp", "tls", "https"}
+
+func (v ResolverVia) String() string { return nameOf(viaNames[:], uint8(v)) }
+
+// String is the form that results show and configs take: udp://9.9.9.9:53, tls://9.9.9.9:853#dns.quad9.net.
 func (r Resolver) String() string {
-	if r.TCP {
-		return "tcp://" + r.Addr.String()
+	s := r.Via.String() + "://" + r.Addr.String() + r.Path
+	if r.Name != "" {
+		s += "#" + r.Name
 	}
-	return "udp://" + r.Addr.String()
+	return s
 }

@@ -93,7 +93,7 @@ func (p *Prober) askNameServers(ctx context.Context, v *Vantage, host string) []
 
 // askNS gives the name servers of a zone, or, of a name that is no zone's, the zone that it is in.
 func askNS(ctx context.Context, v *Vantage, name string) (ns []string, apex string) {
-	x, end, err := open(ctx, v, v.Resolvers[0], v.Resolvers[0].TCP, dns.Fqdn(name))
+	x, end, err := open(ctx, v, v.Resolvers[0], v.Resolvers[0].Via == ViaTCP, dns.Fqdn(name))
 	if err != nil {
 		return nil, ""
 	}

@@ -82,16 +82,20 @@ func (r *reader) resolvers(t *table, h host) []probe.Resolver {
 
 // ParseResolver reads a resolver as configs write it: an address with or without a port, after udp:// or tcp:// or neither.
 func ParseResolver(s string) (probe.Resolver, error) {
+	via := probe.ViaUDP
 	rest, tcp := strings.CutPrefix(s, "tcp://")
+	if tcp {
+		via = probe.ViaTCP
+	}
 	rest = strings.TrimPrefix(rest, "udp://")
 	if a, err := netip.ParseAddr(rest); err == nil {
-		return probe.Resolver{Addr: netip.AddrPortFrom(a, 53), TCP: tcp}, nil
+		return probe.Resolver{Addr: netip.AddrPortFrom(a, 53), Via: via}, nil
 	}
 	a, err := netip.ParseAddrPort(rest)
 	if err != nil {
 		return probe.Resolver{}, fmt.Errorf("%q is no resolver; write \"system\", an address as in \"9.9.9.9\", or \"tcp://9.9.9.9:53\"", clip(s))
 	}
-	return probe.Resolver{Addr: a, TCP: tcp}, nil
+	return probe.Resolver{Addr: a, Via: via}, nil
 }
 
 // SystemResolvers are the resolvers of this host.
