@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,35 +19,25 @@ import (
 // maxDials is how many of a site's addresses are tried in one probe.
 const maxDials = 3
 
-// dialFrom connects from the vantage's own address.
-func dialFrom(ctx context.Context, v *Vantage, network string, to netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{KeepAlive: -1}
-	if src := v.Source; src.IsValid() && src.Is4() == to.Addr().Unmap().Is4() {
-		if network == "tcp" {
-			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(src, 0))
-		} else {
-			d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(src, 0))
-		}
-	}
-	return d.DialContext(ctx, network, to.String())
-}
-
 // connect tries the addresses in order, each with its share of the time that is left.
-func (a *attempt) connect(addrs []netip.Addr, port uint16) (conn net.Conn, class Class, detail string) {
+func (a *attempt) connect(addrs []netip.Addr, u *url.URL) (conn net.Conn, class Class, detail string) {
+	if a.t.Vantage.Proxy != nil && (len(addrs) == 0 || a.absolute(u)) {
+		return a.connectByProxy(u)
+	}
 	addrs = addrs[:min(len(addrs), maxDials)]
 	class = ClassConnectOther
 	for i, addr := range addrs {
-		to := netip.AddrPortFrom(addr, port)
+		to := netip.AddrPortFrom(addr, port(u))
 		share := time.Until(a.deadline) / time.Duration(len(addrs)-i)
 		ctx, cancel := context.WithTimeout(a.ctx, share)
-		conn, err := dialFrom(ctx, a.t.Vantage, "tcp", to)
+		conn, err := dialTCP(ctx, a.t.Vantage, to)
 		cancel()
 		if err == nil {
-			a.r.Addr = to
+			a.connected(to)
 			return conn, ClassOK, ""
 		}
 		c := connectClass(a.ctx, err)
-		if c == ClassLocalCancelled || c == ClassLocalResource {
+		if c == ClassLocalCancelled || c == ClassLocalResource || c == ClassLocalPath {
 			return nil, c, err.Error()
 		}
 		// An address of a family that this host cannot reach at all says less than any other failure.
@@ -56,10 +48,43 @@ func (a *attempt) connect(addrs []netip.Addr, port uint16) (conn net.Conn, class
 	return nil, class, detail
 }
 
+func (a *attempt) connected(to netip.AddrPort) {
+	a.r.Addr = to
+	if !a.pin.IsValid() {
+		a.pin = to.Addr()
+	}
+}
+
+// absolute tells whether u is asked of the vantage's HTTP proxy itself, which is how those carry plain HTTP.
+func (a *attempt) absolute(u *url.URL) bool {
+	return a.t.Vantage.Proxy != nil && a.t.Vantage.Proxy.Kind == ProxyHTTP && u.Scheme == "http"
+}
+
+// connectByProxy leaves the name to the vantage's proxy.
+func (a *attempt) connectByProxy(u *url.URL) (net.Conn, Class, string) {
+	var conn net.Conn
+	var err error
+	if a.absolute(u) {
+		conn, err = a.t.Vantage.dialProxy(a.ctx)
+	} else {
+		conn, err = a.t.Vantage.throughProxy(a.ctx, net.JoinHostPort(u.Hostname(), strconv.Itoa(int(port(u)))))
+	}
+	if err != nil {
+		return nil, connectClass(a.ctx, err), err.Error()
+	}
+	return conn, ClassOK, ""
+}
+
 func connectClass(ctx context.Context, err error) Class {
+	var local *localError
+	var proxy *proxyError
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ClassLocalCancelled
+	case errors.As(err, &local):
+		return ClassLocalResource
+	case errors.As(err, &proxy):
+		return proxy.class
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return ClassConnectRefused
 	case errors.Is(err, syscall.ECONNRESET):
@@ -79,9 +104,12 @@ func connectClass(ctx context.Context, err error) Class {
 	}
 }
 
+// protocols are what the handshake offers. HTTP/2 is no failure where it is not spoken.
+var protocols = map[HTTPVersion][]string{HTTP11: {"http/1.1"}, HTTP2: {"h2", "http/1.1"}, HTTP3: {"http/1.1"}}
+
 // handshake makes a fully verified TLS connection of conn. What the peer showed is kept from failing ones too.
-func (a *attempt) handshake(conn net.Conn, host string) (net.Conn, Class, string) {
-	c := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: a.p.c.Roots, NextProtos: []string{"http/1.1"}})
+func (a *attempt) handshake(conn net.Conn, host string) (*tls.Conn, Class, string) {
+	c := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: a.p.c.Roots, NextProtos: protocols[a.t.Site.HTTP]})
 	err := c.Handshake()
 	if err != nil {
 		class, detail := a.tlsClass(err)
@@ -97,6 +125,7 @@ func (a *attempt) sawChain(chain []*x509.Certificate) {
 	if len(chain) == 0 {
 		return
 	}
+	a.chain = chain
 	issuer := chain[0].Issuer.CommonName
 	if org := chain[0].Issuer.Organization; len(org) > 0 {
 		issuer = org[0]

@@ -29,33 +29,46 @@ const (
 	framingRoom = 64 << 10 // for the framing of a chunked body
 )
 
-// request is the request for u, as bytes. It asks for what keeps the evidence: HTML, not compressed, no connection kept,
-// and the debugging headers of the one CDN that says on request whose failure it is. The site's own headers, which can be
-// secrets, go to the site only.
-func (a *attempt) request(u *url.URL) ([]byte, error) {
+// headers are those of the request for u. They ask for what keeps the evidence: HTML, not compressed, and the debugging
+// headers of the one CDN that says on request whose failure it is. The site's own headers, which can be secrets, go to the
+// site only.
+func (a *attempt) headers(u *url.URL) ([]Header, error) {
 	own := a.t.Site.Headers
 	if home := a.t.Site.URL; foreign(home.Hostname(), u.Hostname()) || home.Scheme == "https" && u.Scheme != "https" {
 		own = nil
 	}
-	given := func(name string) bool {
-		return slices.ContainsFunc(own, func(h Header) bool { return strings.EqualFold(h.Name, name) })
-	}
-	var b bytes.Buffer
-	b.WriteString(a.t.Site.Method + " " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\n")
+	var all []Header
 	for _, h := range []Header{
 		{"User-Agent", a.p.c.UserAgent},
 		{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"},
 		{"Accept-Encoding", "identity"},
 		{"X-Azure-DebugInfo", "1"},
 	} {
-		if !given(h.Name) {
-			b.WriteString(h.Name + ": " + h.Value + "\r\n")
+		if !slices.ContainsFunc(own, func(o Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
+			all = append(all, h)
 		}
 	}
 	for _, h := range own {
 		if strings.ContainsAny(h.Name, "\r\n:\x00") || strings.ContainsAny(h.Value, "\r\n\x00") {
 			return nil, fmt.Errorf("the header %q cannot be sent; write it on one line", h.Name)
 		}
+	}
+	return append(all, own...), nil
+}
+
+// request is the request for u over HTTP/1.1, as bytes.
+func (a *attempt) request(u *url.URL) ([]byte, error) {
+	headers, err := a.headers(u)
+	if err != nil {
+		return nil, err
+	}
+	target, auth := u.RequestURI(), ""
+	if a.absolute(u) {
+		target, auth = "http://"+u.Host+target, a.t.Vantage.Proxy.authorization()
+	}
+	var b bytes.Buffer
+	b.WriteString(a.t.Site.Method + " " + target + " HTTP/1.1\r\nHost: " + u.Host + "\r\n" + auth)
+	for _, h := range headers {
 		b.WriteString(h.Name + ": " + h.Value + "\r\n")
 	}
 	b.WriteString("Connection: close\r\n\r\n")
@@ -63,43 +76,53 @@ func (a *attempt) request(u *url.URL) ([]byte, error) {
 }
 
 // fetch makes one request over conn. With a class other than ok there may still be a response: its body failed.
-func (a *attempt) fetch(conn net.Conn, u *url.URL) (resp *Response, class Class, detail string) {
+func (a *attempt) fetch(conn net.Conn, u *url.URL) (Class, string) {
 	req, err := a.request(u)
 	if err != nil {
-		return nil, ClassUnknown, clip(err.Error())
+		return ClassUnknown, clip(err.Error())
 	}
 	started := time.Now()
 	if _, err := conn.Write(req); err != nil {
-		return nil, a.headClass(err), clip(err.Error())
+		return a.headClass(err), clip(err.Error())
 	}
 	from := &io.LimitedReader{R: conn, N: maxHeader}
 	br := bufio.NewReader(from)
 	_, err = br.Peek(1)
 	a.r.Time.TTFB += time.Since(started)
 	if err != nil {
-		return nil, a.headClass(err), clip(err.Error())
+		return a.headClass(err), clip(err.Error())
 	}
-	return a.receive(from, br)
+	return a.receive(from, br, u)
 }
 
 // receive reads the response that br, which reads from `from`, begins.
-func (a *attempt) receive(from *io.LimitedReader, br *bufio.Reader) (resp *Response, class Class, detail string) {
+func (a *attempt) receive(from *io.LimitedReader, br *bufio.Reader, u *url.URL) (Class, string) {
 	h, err := readHead(br, a.t.Site.Method)
 	if err != nil {
 		if from.N <= 0 {
-			return nil, ClassHTTPMalformed, "a header of more than 256 KiB"
+			return ClassHTTPMalformed, "a header of more than 256 KiB"
 		}
-		return nil, a.headClass(err), clip(err.Error())
+		return a.headClass(err), clip(err.Error())
 	}
 	defer h.Body.Close()
 	from.N = maxBody + framingRoom
-	resp = newResponse(h)
+	if class := proxySays(h.StatusCode, h.Header.Get); class != ClassOK && a.absolute(u) {
+		return class, fmt.Sprintf("the vantage's proxy %v answers %s %s", a.t.Vantage.Proxy, clip(h.Status), clip(h.Header.Get("X-Squid-Error")))
+	}
+	err = a.takeBody(h)
+	if err != nil && from.N > 0 {
+		return a.bodyClass(err), clip(err.Error())
+	}
+	return ClassOK, ""
+}
+
+// takeBody enters a response and what is read of its body, as far as the bound goes.
+func (a *attempt) takeBody(h *http.Response) error {
+	resp := newResponse(h)
 	body, err := io.ReadAll(io.LimitReader(h.Body, maxBody))
 	resp.Body = decode(h.Header.Get("Content-Encoding"), body)
-	if err != nil && from.N > 0 {
-		return resp, a.bodyClass(err), clip(err.Error())
-	}
-	return resp, ClassOK, ""
+	a.e.Response = resp
+	return err
 }
 
 // readHead reads the header of the response, past such as only say that it will come.

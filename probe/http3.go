@@ -21,6 +21,7 @@ type HTTP3Request struct {
 	Host      string         // that the certificate must be for
 	Roots     *x509.CertPool // nil = the system's
 	Request   *http.Request  // without body; its headers are complete
+	Patience  time.Duration  // for the handshake; 0 = as long as ctx lasts
 	MaxHeader int            // bytes of the response's header
 	MaxBody   int            // bytes of its body that are read
 }

@@ -83,15 +83,18 @@ type jsonMS struct {
 	Total   float64 `json:"total"`
 }
 
+func newJSONMS(t *Timings) *jsonMS {
+	return &jsonMS{
+		Lag: ms(t.Lag), Resolve: ms(t.Resolve), Connect: ms(t.Connect), TLS: ms(t.TLS), TTFB: ms(t.TTFB), Total: ms(t.Total),
+	}
+}
+
 // MarshalJSON gives the form of the contract.
 func (r Result) MarshalJSON() ([]byte, error) {
 	j := jsonResult{
 		Site: r.Site, URL: r.URL, Vantage: r.Vantage, Region: r.Region, Family: r.Family.String(), At: r.At, Seq: r.Seq,
 		Pending: r.Pending, Attempt: r.Attempt, Sweep: r.Sweep != 0,
-		MS: &jsonMS{
-			Lag: ms(r.Time.Lag), Resolve: ms(r.Time.Resolve), Connect: ms(r.Time.Connect), TLS: ms(r.Time.TLS),
-			TTFB: ms(r.Time.TTFB), Total: ms(r.Time.Total),
-		},
+		MS: newJSONMS(&r.Time),
 	}
 	if r.Pending {
 		return json.Marshal(j)

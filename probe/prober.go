@@ -25,6 +25,7 @@ type Config struct {
 	Allow     []netip.Prefix // addresses besides public ones that probes may go to
 	Memory    *Memory        // of fronting and habits; shared, never nil
 	HTTP3     HTTP3Func      // nil = sites are not asked over HTTP/3 but over 1.1
+	Captures  *Captures      // of first failures; nil = none are kept
 
 	Recheck time.Duration // timeout of the second look at a failure; 0 = 3 s
 	Habit   time.Duration // a probe is never late before; 0 = 1 s
@@ -35,7 +36,10 @@ type Config struct {
 type Prober struct {
 	c     Config
 	zones zones
+	found diagnoses
 	seqs  sync.Map // vantage name to *atomic.Uint64
+
+	dnsPort uint16 // of the zones' name servers
 }
 
 // NewProber makes a Prober.
@@ -48,7 +52,7 @@ func NewProber(c Config) *Prober {
 			*d.at = d.def
 		}
 	}
-	return &Prober{c: c, zones: zones{byName: map[string]*zone{}}}
+	return &Prober{c: c, zones: zones{byName: map[string]*zone{}}, found: diagnoses{byOperator: map[string]*examined{}}, dnsPort: 53}
 }
 
 // seq numbers the probes of a vantage. It begins at the clock's microseconds, so that it rises over restarts too.
@@ -70,27 +74,99 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	done := p.watch(t, key, seq, start, late)
 	was := p.c.Memory.fronting(key, start)
 
-	a, looks := p.look(ctx, t, was, t.Timeout), 1
+	a, looks := p.look(ctx, t, was, t.Timeout, netip.Addr{}), 1
 	if again(&a.r) {
 		looks = 2
-		if second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout)); settles(&second.r) {
+		if second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout), netip.Addr{}); settles(&second.r) {
 			a = second
 		}
 	}
 	total := time.Since(start)
 	done()
-	a.askOperator(ctx, was)
-
-	r := a.r
-	r.Attempt, r.Seq, r.Sweep = looks, seq, t.Sweep
-	r.Time.Total, r.At = total, start.Add(total)
-	if r.Learn {
-		p.c.Memory.learn(key, Fronting{CDN: r.CDN, By: r.CDNBy, At: r.At})
+	if looks == 2 && a.wordless() {
+		p.askForWords(ctx, a, was)
 	}
-	if r.OK() && looks == 1 {
+	if t.Site.Addresses == AddressAll {
+		a = p.lookAtAll(ctx, a, was)
+	}
+	a.askOperator(ctx, was)
+	a.diagnose(ctx, was)
+
+	a.r.Attempt, a.r.Seq, a.r.Sweep = looks, seq, t.Sweep
+	a.r.Time.Total, a.r.At = total, start.Add(total)
+	if a.r.Learn {
+		p.c.Memory.learn(key, Fronting{CDN: a.r.CDN, By: a.r.CDNBy, At: a.r.At})
+	}
+	if a.r.OK() && looks == 1 {
 		p.c.Memory.took(key, t.Vantage.Name, total)
 	}
-	return r
+	p.c.Captures.note(a)
+	return a.r
+}
+
+// wordless tells whether an answer came over a version of HTTP that has no reason phrases, though it fails: some CDNs say
+// there whose failure it is.
+func (a *attempt) wordless() bool {
+	resp := a.e.Response
+	return resp != nil && !a.r.OK() && resp.Status >= 500 && !strings.HasPrefix(resp.Proto, "HTTP/1.")
+}
+
+// askForWords looks once more, over HTTP/1.1. Where the same status comes, its words decide; where another one does, it is
+// told.
+func (p *Prober) askForWords(ctx context.Context, a *attempt, was Fronting) {
+	site := *a.t.Site
+	site.HTTP = HTTP11
+	t := a.t
+	t.Site = &site
+	b := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout), netip.Addr{})
+	switch {
+	case b.r.Status == a.r.Status:
+		a.r.Verdict, a.e.Response = b.r.Verdict, b.e.Response
+		a.r.RetryAfter = max(a.r.RetryAfter, b.r.RetryAfter)
+	case b.r.OK():
+		a.r.Why += "; over HTTP/1.1 the site answers"
+	case b.r.Status != 0:
+		a.r.Why += fmt.Sprintf("; over HTTP/1.1 it answers %d", b.r.Status)
+	}
+}
+
+// maxLooks is how many of a site's addresses are looked at, where each is.
+const maxLooks = 8
+
+// lookAtAll looks at every other address of the site, at the same time, each as if it were the only one. The site's result
+// is a good one if any of them is.
+func (p *Prober) lookAtAll(ctx context.Context, a *attempt, was Fronting) *attempt {
+	addrs := a.first
+	if len(addrs) < 2 || a.r.Class == ClassLocalCancelled {
+		return a
+	}
+	addrs = addrs[:min(len(addrs), maxLooks)]
+	looks := make([]*attempt, len(addrs))
+	var all sync.WaitGroup
+	for i, addr := range addrs {
+		if addr == a.pin {
+			looks[i] = a
+			continue
+		}
+		all.Go(func() {
+			looks[i] = p.look(ctx, a.t, was, min(p.c.Recheck, a.t.Timeout), addr)
+			if again(&looks[i].r) {
+				looks[i] = p.look(ctx, a.t, was, min(p.c.Recheck, a.t.Timeout), addr)
+			}
+		})
+	}
+	all.Wait()
+	best := a
+	list := make([]AddressLook, len(looks))
+	for i, b := range looks {
+		if b.r.OK() && !best.r.OK() {
+			b.r.DNS, b.name, b.raw = a.r.DNS, a.name, a.raw
+			best = b
+		}
+		list[i] = AddressLook{netip.AddrPortFrom(addrs[i], port(a.t.Site.URL)), b.r.Class, b.r.Fault, b.r.Time.sum()}
+	}
+	best.r.Addresses = list
+	return best
 }
 
 // again tells whether a result deserves a second look.
@@ -143,17 +219,24 @@ type attempt struct {
 	t        Task
 	ctx      context.Context // of the look: it lives no longer than the call that made it
 	deadline time.Time
-	name     string // the host that r.DNS is about; "" = none
+	only     netip.Addr   // the one address of the site to look at; the zero Addr = whichever takes a connection
+	first    []netip.Addr // all addresses of the site's own name
+	pin      netip.Addr   // the one of them that was connected to first
+	name     string       // the host that r.DNS is about; "" = none
 	r        Result
 	e        Evidence
+
+	raw   []message           // DNS messages about name
+	chain []*x509.Certificate // that the peer showed last
+	res   resolution          // of name, where it failed
 }
 
 // look makes one attempt and judges it.
-func (p *Prober) look(ctx context.Context, t Task, was Fronting, timeout time.Duration) (a *attempt) {
+func (p *Prober) look(ctx context.Context, t Task, was Fronting, timeout time.Duration, only netip.Addr) (a *attempt) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	a = &attempt{p: p, t: t, ctx: ctx, deadline: deadline, r: newResult(t)}
+	a = &attempt{p: p, t: t, ctx: ctx, deadline: deadline, only: only, r: newResult(t)}
 	defer a.stumble()
 	a.e.Site = t.Site
 	a.e.Class, a.e.Detail = a.follow()
@@ -184,8 +267,26 @@ func (a *attempt) askOperator(ctx context.Context, was Fronting) {
 	a.judge(was)
 }
 
+// diagnose finds out whose failure it is that a name did not resolve, and judges again.
+func (a *attempt) diagnose(ctx context.Context, was Fronting) {
+	defer a.stumble()
+	if a.res.class == ClassOK || a.r.Class.Phase() != PhaseResolve {
+		return
+	}
+	d, why := a.p.diagnose(ctx, a.t.Vantage, a.t.Family, a.name, &a.res)
+	if d == DiagnosisNone {
+		return
+	}
+	a.r.DNS.Diagnosis, a.e.Diagnosis = d, d
+	if a.e.Detail != "" {
+		a.e.Detail += "; "
+	}
+	a.e.Detail += why
+	a.judge(was)
+}
+
 func (a *attempt) judge(was Fronting) {
-	a.e.NS = a.r.DNS.NS
+	a.e.NS, a.e.EDE = a.r.DNS.NS, a.r.DNS.EDE
 	a.r.Verdict = a.p.c.Judge(&a.e, was)
 	a.r.DNS.Operator = a.r.Operator
 	if resp := a.e.Response; resp != nil {
@@ -232,57 +333,66 @@ func (a *attempt) follow() (Class, string) {
 
 // hop makes one request: resolve, connect, tls, http.
 func (a *attempt) hop(u *url.URL) (Class, string) {
-	phase := time.Now()
-	lap := func(d *time.Duration) {
-		now := time.Now()
-		*d += now.Sub(phase)
-		phase = now
-	}
-	t, host := &a.r.Time, u.Hostname()
+	started, host := time.Now(), u.Hostname()
 	addrs, class, detail := a.addresses(host)
-	lap(&t.Resolve)
+	a.r.Time.Resolve += time.Since(started)
 	if class != ClassOK {
 		return class, clip(detail)
 	}
-	wire, class, detail := a.connect(addrs, port(u))
-	lap(&t.Connect)
+	if a.overQUIC(u) {
+		return a.hopOverQUIC(u, addrs)
+	}
+	started = time.Now()
+	wire, class, detail := a.connect(addrs, u)
+	a.r.Time.Connect += time.Since(started)
 	if class != ClassOK {
 		return class, clip(detail)
 	}
 	defer wire.Close()
 	_ = wire.SetDeadline(a.deadline)
-	stop := context.AfterFunc(a.ctx, func() { _ = wire.SetDeadline(time.Unix(1, 0)) })
+	stop := closing(a.ctx, wire)
 	defer stop()
-	conn := wire
-	if u.Scheme == "https" {
-		secure, class, detail := a.handshake(wire, host)
-		lap(&t.TLS)
-		if class != ClassOK {
-			return class, detail
-		}
-		conn = secure
+	if u.Scheme != "https" {
+		return a.fetch(wire, u)
 	}
-	a.e.Response, class, detail = a.fetch(conn, u)
-	return class, detail
+	started = time.Now()
+	secure, class, detail := a.handshake(wire, host)
+	a.r.Time.TLS += time.Since(started)
+	if class != ClassOK {
+		return class, detail
+	}
+	if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		return a.fetchHTTP2(secure, u)
+	}
+	return a.fetch(secure, u)
 }
 
-// addresses are those that host has and that a probe may go to. The result shows the DNS of the first name, which is the
-// site's, or of the one that failed.
+// addresses are those that host has and that a probe may go to; none where the vantage's proxy is given the name. The result
+// shows the DNS of the first name, which is the site's, or of the one that failed.
 func (a *attempt) addresses(host string) ([]netip.Addr, Class, string) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return a.literal(addr.Unmap())
 	}
-	info, class, detail := a.p.resolve(a.ctx, a.t.Vantage, a.t.Family, host)
-	a.e.CNAME = info.CNAME
-	may := a.p.guarded(a.t.Site, info.Addrs)
-	if class == ClassOK && len(may) == 0 {
-		class = ClassDNSBogusAnswer
-		detail = fmt.Sprintf("%s leads to %v, which is no public address; allow_addresses would let it through", host, info.Addrs[0])
+	if a.only.IsValid() && host == a.t.Site.URL.Hostname() {
+		return []netip.Addr{a.only}, ClassOK, ""
 	}
-	if a.name == "" || class != ClassOK {
-		a.r.DNS, a.name = info, host
+	if a.t.Vantage.Proxy != nil && len(a.t.Vantage.Resolvers) == 0 {
+		return nil, ClassOK, ""
 	}
-	return may, class, detail
+	res := a.p.resolve(a.ctx, a.t.Vantage, a.t.Family, host)
+	a.e.CNAME = res.info.CNAME
+	may := a.p.guarded(a.t.Site, res.info.Addrs)
+	if res.class == ClassOK && len(may) == 0 {
+		res.class = ClassDNSBogusAnswer
+		res.detail = fmt.Sprintf("%s leads to %v, which is no public address; allow_addresses would let it through", host, res.info.Addrs[0])
+	}
+	if a.name == "" || res.class != ClassOK {
+		a.r.DNS, a.name, a.raw, a.res = res.info, host, res.raw, res
+	}
+	if a.first == nil {
+		a.first = may
+	}
+	return may, res.class, res.detail
 }
 
 // literal is the address that stands in a URL in place of a name. One where no public site is, is our own guard's to

@@ -140,3 +140,6 @@ type Timings struct {
 	TTFB    time.Duration // request written to the first byte of the header
 	Total   time.Duration // the whole probe, re-check included
 }
+
+// sum is the length of all phases.
+func (t *Timings) sum() time.Duration { return t.Resolve + t.Connect + t.TLS + t.TTFB }

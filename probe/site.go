@@ -95,7 +95,10 @@ func (s *Site) families() []Family {
 var anyFamily = []Family{FamilyAny}
 
 // Header is one header line of a request or a response, in the order and spelling seen.
-type Header struct{ Name, Value string }
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // Expect says what a good answer is.
 type Expect struct {
@@ -138,6 +141,7 @@ type Vantage struct {
 	Interface string     // network interface to dial through; "" = the kernel's choice
 	Proxy     *Proxy     // nil = none
 	Resolvers []Resolver // tried in order; empty only with a proxy, which is then given the names
+	Second    *Resolver  // only asked where it tells whose failure it is that those fail; nil = none
 }
 
 // Proxy is what a vantage goes through. What goes wrong there is the vantage's failure, never a site's.

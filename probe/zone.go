@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +19,9 @@ type zones struct {
 }
 
 type zone struct {
-	ns   []string // nil = not known
-	till time.Time
+	ns      []string     // nil = not known
+	servers []netip.Addr // of some of them; nil = not known
+	till    time.Time
 }
 
 // How long an answer, and the lack of one, is remembered; how many zones are, and how many name servers of each.
@@ -28,6 +30,7 @@ const (
 	zoneUnknown = 10 * time.Minute
 	maxZones    = 200000
 	maxNS       = 16
+	maxServers  = 4 // of a zone whose addresses are known
 )
 
 // zoneOf is the registrable domain of host, which nearly always is a zone of its own; "" = it has none.
@@ -55,8 +58,18 @@ func (z *zones) nameServers(host string) (ns []string, fresh bool) {
 	return known.ns, time.Now().Before(known.till)
 }
 
+// servers gives the addresses of the name servers of host's zone as far as they are remembered, the names too.
+func (z *zones) servers(host string) (ns []string, servers []netip.Addr) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if known := z.byName[zoneOf(host)]; known != nil {
+		return known.ns, known.servers
+	}
+	return nil, nil
+}
+
 // remember takes in what was found out about a zone. Where that is nothing, what was known stays for a while.
-func (z *zones) remember(name string, ns []string) []string {
+func (z *zones) remember(name string, ns []string, servers []netip.Addr) []string {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	known := z.byName[name]
@@ -71,37 +84,74 @@ func (z *zones) remember(name string, ns []string) []string {
 	if ns != nil {
 		known.ns, known.till = ns, time.Now().Add(zoneKnown)
 	}
+	if servers != nil {
+		known.servers = servers
+	}
 	return known.ns
 }
 
-// askNameServers asks the vantage's first resolver for the name servers of host's zone: one small query, two where the
-// registrable domain lies within a larger zone, once an hour. Its failure is harmless.
+// askNameServers asks the vantage's first resolver for the name servers of host's zone and for their addresses, which are
+// wanted when the resolver fails: a few small queries an hour. Its failure is harmless.
 func (p *Prober) askNameServers(ctx context.Context, v *Vantage, host string) []string {
 	name := zoneOf(host)
 	if len(v.Resolvers) == 0 || name == "" {
 		return nil
 	}
-	p.zones.remember(name, nil) // others do not ask meanwhile
+	p.zones.remember(name, nil, nil) // others do not ask meanwhile
 	ctx, cancel := context.WithTimeout(ctx, p.c.DNSTry)
 	defer cancel()
-	ns, apex := askNS(ctx, v, name)
-	if ns == nil && apex != "" && apex != "." {
-		ns, _ = askNS(ctx, v, apex)
-	}
-	return p.zones.remember(name, ns)
+	ns, servers := p.findServers(ctx, v, v.Resolvers[0], name)
+	return p.zones.remember(name, ns, servers)
 }
 
-// askNS gives the name servers of a zone, or, of a name that is no zone's, the zone that it is in.
-func askNS(ctx context.Context, v *Vantage, name string) (ns []string, apex string) {
-	x, end, err := open(ctx, v, v.Resolvers[0], v.Resolvers[0].Via == ViaTCP, dns.Fqdn(name))
+// findServers asks a resolver for the name servers of a zone, or of the one that it is in, and for their addresses.
+func (p *Prober) findServers(ctx context.Context, v *Vantage, r Resolver, name string) (ns []string, servers []netip.Addr) {
+	a := p.query(ctx, v, r, question{name: dns.Fqdn(name), qtype: dns.TypeNS})
+	if a.ns == nil && a.apex != "" && a.apex != "." {
+		a = p.query(ctx, v, r, question{name: a.apex, qtype: dns.TypeNS})
+	}
+	servers = a.glue
+	for i := 0; i < len(a.ns) && len(servers) < maxServers; i++ {
+		servers = append(servers, p.serverAddrs(ctx, v, r, a.ns[i])...)
+	}
+	slices.Sort(a.ns)
+	return slices.Compact(a.ns), servers[:min(len(servers), maxServers)]
+}
+
+// serverAddrs are the IPv4 addresses of a name server, remembered as its zone's own: operators serve many zones.
+func (p *Prober) serverAddrs(ctx context.Context, v *Vantage, r Resolver, name string) []netip.Addr {
+	key := "server/" + name
+	p.zones.mu.Lock()
+	known := p.zones.byName[key]
+	p.zones.mu.Unlock()
+	if known != nil && time.Now().Before(known.till) {
+		return known.servers
+	}
+	addrs := p.query(ctx, v, r, question{name: dns.Fqdn(name), qtype: dns.TypeA}).addrs
+	p.zones.remember(key, []string{name}, addrs)
+	return addrs
+}
+
+// question is one question, and how it is asked.
+type question struct {
+	name     string // fully qualified
+	qtype    uint16
+	direct   bool // of a server that is to answer itself, not to ask others
+	unsigned bool // an answer that does not validate will do
+}
+
+// query asks one question; an asked that is not done = no answer came.
+func (p *Prober) query(ctx context.Context, v *Vantage, r Resolver, q question) asked {
+	ctx, cancel := context.WithTimeout(ctx, p.c.DNSTry)
+	defer cancel()
+	x, err := p.open(ctx, v, r, false, q.name)
 	if err != nil {
-		return nil, ""
+		return asked{}
 	}
-	defer end()
-	if x.ask(dns.TypeNS) != nil || x.read(nil) != nil {
-		return nil, ""
+	defer x.wire.close()
+	x.recurse, x.unsigned = !q.direct, q.unsigned
+	if x.ask(q.qtype) != nil || x.read(nil) != nil {
+		return asked{}
 	}
-	ns = x.asked[0].ns
-	slices.Sort(ns)
-	return slices.Compact(ns), x.asked[0].apex
+	return x.asked[0]
 }

@@ -19,6 +19,8 @@ func (r *Rules) transport(e *probe.Evidence, f fronting, v *probe.Verdict) {
 		v.Fault = probe.FaultAmbiguous
 	case r.intercepted(e):
 		v.Fault = probe.FaultBlocked
+	default:
+		v.Fault = diagnosed(e, v.Fault)
 	}
 	v.Why = sentence(e.Class)
 	if f.name != "" && e.Class.Phase() > probe.PhaseResolve {
@@ -30,6 +32,22 @@ func (r *Rules) transport(e *probe.Evidence, f fronting, v *probe.Verdict) {
 	if e.Detail != "" {
 		v.Why += " (" + strings.ToValidUTF8(e.Detail[:min(len(e.Detail), maxDetail)], "") + ")"
 	}
+}
+
+// diagnosed is the fault of a failing resolve phase when it is known what other resolvers and the zone's own servers say.
+func diagnosed(e *probe.Evidence, fault probe.Fault) probe.Fault {
+	switch d := e.Diagnosis; {
+	case e.Class.Phase() != probe.PhaseResolve:
+	case d == probe.DiagnosisLocal && (e.Class == probe.ClassDNSTimeout || e.Class == probe.ClassDNSUnreachable):
+		return probe.FaultLocal
+	case d == probe.DiagnosisPath && e.Class == probe.ClassDNSTimeout:
+		return probe.FaultPath
+	case d == probe.DiagnosisLying && e.Class != probe.ClassDNSBogusAnswer, d == probe.DiagnosisResolver:
+		return probe.FaultDNS
+	case d == probe.DiagnosisOperator && e.Class == probe.ClassDNSUnreachable:
+		return probe.FaultDNS
+	}
+	return fault
 }
 
 // candidates says who may be at fault where one result cannot tell, likeliest first; nil where the class alone tells.
