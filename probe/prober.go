@@ -83,14 +83,14 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	}
 	total := time.Since(start)
 	done()
+	a.askOperator(ctx, was)
+	a.diagnose(ctx, was)
 	if looks == 2 && a.wordless() {
 		p.askForWords(ctx, a, was)
 	}
 	if t.Site.Addresses == AddressAll {
 		a = p.lookAtAll(ctx, a, was)
 	}
-	a.askOperator(ctx, was)
-	a.diagnose(ctx, was)
 
 	a.r.Attempt, a.r.Seq, a.r.Sweep = looks, seq, t.Sweep
 	a.r.Time.Total, a.r.At = total, start.Add(total)
@@ -160,7 +160,7 @@ func (p *Prober) lookAtAll(ctx context.Context, a *attempt, was Fronting) *attem
 	list := make([]AddressLook, len(looks))
 	for i, b := range looks {
 		if b.r.OK() && !best.r.OK() {
-			b.r.DNS, b.name, b.raw = a.r.DNS, a.name, a.raw
+			b.r.DNS, b.name, b.raw, b.r.Operator = a.r.DNS, a.name, a.raw, a.r.Operator
 			best = b
 		}
 		list[i] = AddressLook{netip.AddrPortFrom(addrs[i], port(a.t.Site.URL)), b.r.Class, b.r.Fault, b.r.Time.sum()}

@@ -114,20 +114,37 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasPrefix(host, "127.") || host == "::1"
 }
 
+// pace asks for room for the probes of every vantage, over every family. One site that lacks it is told.
+func (r *reader) pace(c *Config) {
+	for _, s := range c.Sites {
+		looks := len(c.Vantages) * max(1, len(s.Families))
+		if need := c.Pace.PerSite * time.Duration(looks); s.Interval < need && len(c.Vantages) > 0 {
+			r.problem("vantage", "%d looks every %s, from every vantage over every family, are more than one probe in %s of one site (%s); write an interval of %s at least",
+				looks, short(s.Interval), short(c.Pace.PerSite), s.Name, short(need))
+			return
+		}
+	}
+}
+
+// quicThroughProxy refuses what cannot be: HTTP/3 is UDP, and no proxy here carries that.
+func (r *reader) quicThroughProxy(c *Config) {
+	for _, v := range c.Vantages {
+		for _, s := range c.Sites {
+			if v.Proxy != nil && s.HTTP == probe.HTTP3 {
+				r.problem("vantage", "%s goes through a proxy, which carries no HTTP/3, and %s is to be asked over it; write http = \"2\" there, or take the proxy out", v.Name, s.Name)
+				return
+			}
+		}
+	}
+}
+
 // together looks at what only the whole config can show.
 func (r *reader) together(c *Config) {
 	if len(c.Sites) == 0 && len(r.problems) == 0 {
 		r.problem("site", "there is none; write at least [[site]] with name and url, or a [[site_list]]")
 	}
-	need := c.Pace.PerSite * time.Duration(len(c.Vantages))
-	told := false
-	for _, s := range c.Sites {
-		if s.Interval < need && !told && len(c.Vantages) > 0 {
-			told = true
-			r.problem("vantage", "%d vantages every %s are more than one probe in %s of one site (%s); write an interval of %s at least",
-				len(c.Vantages), short(s.Interval), short(c.Pace.PerSite), s.Name, short(need))
-		}
-	}
+	r.pace(c)
+	r.quicThroughProxy(c)
 	owners := map[string]bool{}
 	for _, s := range c.Sites {
 		owners[s.Owner] = true

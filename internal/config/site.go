@@ -52,6 +52,9 @@ func (r *reader) siteSettings(t *table, s *probe.Site) {
 		t.problem(key, "the timeout of %s is longer than the interval of %s; write a shorter timeout or a longer interval", short(s.Timeout), short(s.Interval))
 	}
 	s.Method = t.oneOf("method", s.Method, "GET", "HEAD")
+	s.Families = families[t.oneOf("family", familyName(s.Families), "any", "ip4", "ip6", "both")]
+	s.HTTP, _ = probe.ParseHTTPVersion(t.oneOf("http", s.HTTP.String(), "1.1", "2", "3"))
+	s.Addresses = addressChoices[t.oneOf("addresses", addressName(s.Addresses), "first", "all")]
 	if h := r.headers(t); h != nil {
 		s.Headers = h
 	}
@@ -69,6 +72,28 @@ func (r *reader) siteSettings(t *table, s *probe.Site) {
 	if a := t.addresses("allow_addresses"); a != nil {
 		s.AllowAddresses = a
 	}
+}
+
+var families = map[string][]probe.Family{
+	"ip4": {probe.FamilyIP4}, "ip6": {probe.FamilyIP6}, "both": {probe.FamilyIP4, probe.FamilyIP6},
+}
+
+func familyName(list []probe.Family) string {
+	for _, name := range []string{"ip4", "ip6", "both"} {
+		if slices.Equal(list, families[name]) {
+			return name
+		}
+	}
+	return "any"
+}
+
+var addressChoices = map[string]probe.Addresses{"first": probe.AddressFirst, "all": probe.AddressAll}
+
+func addressName(a probe.Addresses) string {
+	if a == probe.AddressAll {
+		return "all"
+	}
+	return "first"
 }
 
 var alertLevels = map[string]probe.Alert{"none": probe.AlertNone, "notice": probe.AlertNotice, "page": probe.AlertPage}
@@ -162,6 +187,9 @@ func (r *reader) sites(ts []*table, defaults probe.Site, names map[string]string
 		if u != nil {
 			s.URL = u
 			s.Owner = ownerOf(&s)
+		}
+		if t.has("http") && s.HTTP != probe.HTTP11 && err == nil && u.Scheme == "http" {
+			t.problem("http", "HTTP/%v needs TLS, and the url begins with http://; write https:// or leave http out", s.HTTP)
 		}
 		out = append(out, &s)
 	}

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 
 	"faultline/probe"
@@ -16,14 +18,19 @@ func (r *reader) vantages(ts []*table, h host) []*probe.Vantage {
 	names := map[string]string{}
 	for _, t := range ts {
 		v := &probe.Vantage{
-			Name: r.uniqueName(t, names, "vantage"), Region: t.str("region", ""), Labels: t.words("labels"), Resolvers: r.resolvers(t, h),
+			Name: r.uniqueName(t, names, "vantage"), Region: t.str("region", ""), Labels: t.words("labels"),
+			Interface: t.str("interface", ""), Proxy: r.proxy(t),
 		}
+		v.Resolvers, v.Second = r.resolvers(t, h, v.Proxy != nil), r.secondResolver(t, v.Proxy != nil)
 		if s := t.str("source", ""); s != "" {
 			a, err := netip.ParseAddr(s)
 			if err != nil {
 				t.problem("source", "%q is no address; write one of this host's own, as in \"192.0.2.7\"", clip(s))
 			}
-			v.Source = a
+			v.Source = a.Unmap()
+		}
+		if len(v.Interface) > maxInterface || hasControl(v.Interface) {
+			t.problem("interface", "%q is no network interface; write a name that `ip link` shows, as in \"wg0\"", clip(v.Interface))
 		}
 		t.done()
 		out = append(out, v)
@@ -47,17 +54,55 @@ func (r *reader) uniqueName(t *table, names map[string]string, what string) stri
 	return name
 }
 
-// resolvers reads the recursive servers of a vantage: "system", an address, or udp:// or tcp:// and an address.
-func (r *reader) resolvers(t *table, h host) []probe.Resolver {
+// maxInterface is the longest name of a network interface, in bytes (IFNAMSIZ - 1).
+const maxInterface = 15
+
+// proxy reads what a vantage goes through; its URL may hold a password and counts as a secret.
+func (r *reader) proxy(t *table) *probe.Proxy {
+	raw := t.secret("proxy")
+	if raw == "" {
+		return nil
+	}
+	const right = "write socks5://ADDRESS:PORT or http://ADDRESS:PORT, with USER:PASSWORD@ before the address where that is needed"
+	u, err := url.Parse(raw)
+	if err != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		t.problem("proxy", "it is no proxy; %s", right)
+		return nil
+	}
+	p := &probe.Proxy{}
+	switch u.Scheme {
+	case "socks5":
+	case "http":
+		p.Kind = probe.ProxyHTTP
+	default:
+		t.problem("proxy", "%q is no kind of proxy; %s", clip(u.Scheme), right)
+		return nil
+	}
+	if p.Addr, err = netip.ParseAddrPort(strings.Replace(u.Host, "localhost:", "127.0.0.1:", 1)); err != nil {
+		t.problem("proxy", "%q is no address with a port; %s", clip(u.Host), right)
+	}
+	p.User = u.User.Username()
+	p.Password, _ = u.User.Password()
+	if len(p.User) > 255 || len(p.Password) > 255 {
+		t.problem("proxy", "user and password may have 255 bytes each; %s", right)
+	}
+	return p
+}
+
+// resolvers reads the recursive servers of a vantage. One behind a proxy leaves names to the proxy unless it is told otherwise.
+func (r *reader) resolvers(t *table, h host, proxied bool) []probe.Resolver {
 	list := t.strs("resolvers", `["system"]`)
-	if !t.has("resolvers") {
+	switch {
+	case proxied && (!t.has("resolvers") || slices.Equal(list, []string{"proxy"})):
+		return nil
+	case !t.has("resolvers"):
 		list = []string{"system"}
-	} else if len(list) == 0 {
+	case len(list) == 0:
 		t.problem("resolvers", "there is none; write [\"system\"] or addresses, as in [\"9.9.9.9\"]")
 	}
 	var out []probe.Resolver
 	for _, s := range list {
-		if s == "system" {
+		if s == "system" && !proxied {
 			sys, err := h.systemResolvers()
 			if err != nil {
 				r.problem(t.at("resolvers"), "\"system\": %v; name resolvers, as in resolvers = [\"9.9.9.9\"]", err)
@@ -67,12 +112,9 @@ func (r *reader) resolvers(t *table, h host) []probe.Resolver {
 			}
 			continue
 		}
-		res, err := ParseResolver(s)
-		if err != nil {
-			t.problem("resolvers", "%v", err)
-			continue
+		if res := r.resolver(t, "resolvers", s, proxied); res != nil {
+			out = append(out, *res)
 		}
-		out = append(out, res)
 	}
 	if len(out) > maxResolvers {
 		t.problem("resolvers", "there are %d; write %d at most", len(out), maxResolvers)
@@ -80,22 +122,77 @@ func (r *reader) resolvers(t *table, h host) []probe.Resolver {
 	return out
 }
 
-// ParseResolver reads a resolver as configs write it: an address with or without a port, after udp:// or tcp:// or neither.
+func (r *reader) secondResolver(t *table, proxied bool) *probe.Resolver {
+	s := t.str("second_resolver", "")
+	if s == "" {
+		return nil
+	}
+	return r.resolver(t, "second_resolver", s, proxied)
+}
+
+func (r *reader) resolver(t *table, key, s string, proxied bool) *probe.Resolver {
+	res, err := ParseResolver(s)
+	switch {
+	case proxied && (s == "system" || err == nil && res.Via == probe.ViaUDP):
+		t.problem(key, "%q cannot go through the vantage's proxy; write \"proxy\" to leave names to it, or a resolver over tcp://, tls:// or https://", clip(s))
+	case err != nil:
+		t.problem(key, "%v", err)
+	default:
+		return &res
+	}
+	return nil
+}
+
+const resolverForms = `write "9.9.9.9", "tcp://9.9.9.9", "tls://9.9.9.9#dns.quad9.net" or "https://9.9.9.9/dns-query#dns.quad9.net"`
+
+// ParseResolver reads a resolver as configs write it: an address with or without a port, after udp://, tcp://, tls:// or https://
+// or none of these. The name that its certificate must be for follows a #; without it, that is the address.
 func ParseResolver(s string) (probe.Resolver, error) {
-	via := probe.ViaUDP
-	rest, tcp := strings.CutPrefix(s, "tcp://")
-	if tcp {
-		via = probe.ViaTCP
+	bad := func(why string) (probe.Resolver, error) {
+		return probe.Resolver{}, fmt.Errorf("%q is no resolver: %s; %s", clip(s), why, resolverForms)
 	}
-	rest = strings.TrimPrefix(rest, "udp://")
-	if a, err := netip.ParseAddr(rest); err == nil {
-		return probe.Resolver{Addr: netip.AddrPortFrom(a, 53), Via: via}, nil
+	r := probe.Resolver{}
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		scheme, rest = "udp", s
 	}
-	a, err := netip.ParseAddrPort(rest)
-	if err != nil {
-		return probe.Resolver{}, fmt.Errorf("%q is no resolver; write \"system\", an address as in \"9.9.9.9\", or \"tcp://9.9.9.9:53\"", clip(s))
+	via := slices.Index([]string{"udp", "tcp", "tls", "https"}, scheme)
+	if via < 0 {
+		return bad("it begins with " + clip(scheme) + "://")
 	}
-	return probe.Resolver{Addr: a, Via: via}, nil
+	r.Via = probe.ResolverVia(via)
+	rest, r.Name, _ = strings.Cut(rest, "#")
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		rest, r.Path = rest[:i], rest[i:]
+	}
+	switch secure := r.Via == probe.ViaTLS || r.Via == probe.ViaHTTPS; {
+	case r.Name != "" && !secure:
+		return bad("a name after # is for tls:// and https:// only")
+	case r.Name != "" && !isHostName(r.Name):
+		return bad(clip(r.Name) + " is no host name")
+	case r.Path != "" && r.Via != probe.ViaHTTPS || hasControl(r.Path):
+		return bad("it has a path")
+	case r.Path == "" && r.Via == probe.ViaHTTPS:
+		r.Path = "/dns-query"
+	}
+	if a, err := netip.ParseAddr(strings.Trim(rest, "[]")); err == nil {
+		r.Addr = netip.AddrPortFrom(a, defaultPorts[r.Via])
+		return r, nil
+	}
+	var err error
+	if r.Addr, err = netip.ParseAddrPort(rest); err != nil {
+		return bad("it begins with no address")
+	}
+	return r, nil
+}
+
+var defaultPorts = map[probe.ResolverVia]uint16{probe.ViaUDP: 53, probe.ViaTCP: 53, probe.ViaTLS: 853, probe.ViaHTTPS: 443}
+
+// isHostName tells whether s can stand in a certificate and in a Host header.
+func isHostName(s string) bool {
+	return len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
 }
 
 // SystemResolvers are the resolvers of this host.

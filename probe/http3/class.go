@@ -18,9 +18,8 @@ import (
 
 // handshakeClass judges an error of the handshake.
 func handshakeClass(ctx context.Context, err error, s *socket) (probe.Class, string) {
-	detail := clip(err.Error())
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return probe.ClassLocalCancelled, detail
+		return probe.ClassLocalCancelled, ctx.Err().Error()
 	}
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return certClass(bad)
@@ -28,7 +27,7 @@ func handshakeClass(ctx context.Context, err error, s *socket) (probe.Class, str
 	if e, ok := errors.AsType[*quic.TransportError](err); ok {
 		return transportClass(e)
 	}
-	switch {
+	switch detail := clip(err.Error()); {
 	case is[*quic.ApplicationError](err): // can only be said, and understood, when the handshake is over
 		return head.class(ctx, err)
 	case is[*quic.StatelessResetError](err):
@@ -110,8 +109,10 @@ func (p part) class(ctx context.Context, err error) (probe.Class, string) {
 	said, isSaid := errors.AsType[*h3.Error](err)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return probe.ClassLocalCancelled, detail
-	case isTimeout(err), ctx.Err() != nil:
+		return probe.ClassLocalCancelled, ctx.Err().Error()
+	case ctx.Err() != nil: // then err says only that we left
+		return p.timeout, ctx.Err().Error()
+	case isTimeout(err):
 		return p.timeout, detail
 	case is[*requestError](err):
 		return probe.ClassUnknown, detail
