@@ -21,6 +21,7 @@ import (
 	"faultline/internal/web"
 	"faultline/probe"
 	"faultline/probe/cdn"
+	"faultline/probe/http3"
 )
 
 // daemon is a running faultline: its parts and how they hang together. The way of the data is
@@ -30,13 +31,14 @@ type daemon struct {
 	cfg   *config.Config // the present one; of the goroutine that reloads
 	store *store.Store
 
-	memory  *probe.Memory
-	runner  *probe.Runner
-	judge   *judge
-	window  *window
-	pager   *pager
-	feed    web.Feed
-	metrics *web.Metrics
+	memory   *probe.Memory
+	captures *probe.Captures
+	runner   *probe.Runner
+	judge    *judge
+	window   *window
+	pager    *pager
+	feed     web.Feed
+	metrics  *web.Metrics
 
 	tasks   atomic.Pointer[taskIndex] // to turn the judge's wants into tasks
 	reloads chan chan error
@@ -115,7 +117,7 @@ func (d *daemon) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading incidents: %w", err)
 	}
-	d.memory = probe.NewMemory()
+	d.memory, d.captures = probe.NewMemory(), probe.NewCaptures()
 	d.memory.Load(learned)
 	look, err := d.prober(d.cfg)
 	if err != nil {
@@ -159,7 +161,7 @@ func (d *daemon) build(ctx context.Context) error {
 
 // prober makes the probe function of a config. Fronting and habits are kept in the daemon's memory.
 func (d *daemon) prober(c *config.Config) (probe.Func, error) {
-	p, err := newProber(c, d.memory)
+	p, err := newProber(c, d.memory, d.captures)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +169,7 @@ func (d *daemon) prober(c *config.Config) (probe.Func, error) {
 	return p.Probe, nil
 }
 
-func newProber(c *config.Config, memory *probe.Memory) (*probe.Prober, error) {
+func newProber(c *config.Config, memory *probe.Memory, captures *probe.Captures) (*probe.Prober, error) {
 	rules, err := cdn.Load(c.CDNRules...)
 	if err != nil {
 		return nil, err
@@ -185,6 +187,7 @@ func newProber(c *config.Config, memory *probe.Memory) (*probe.Prober, error) {
 	}
 	return probe.NewProber(probe.Config{
 		Judge: rules.Judge, UserAgent: c.Daemon.UserAgent(version()), Roots: roots, Allow: c.Daemon.AllowAddresses, Memory: memory,
+		HTTP3: http3.Do, Captures: captures,
 		Recheck: c.Probe.Recheck, Habit: c.Probe.Habit, DNSTry: c.Probe.DNSTry,
 	}), nil
 }
@@ -285,7 +288,7 @@ func (d *daemon) decided(out *alert.Effects) {
 		}
 		s, v := x.sites[w.Site], x.vantages[w.Vantage]
 		if s != nil && v != nil {
-			d.runner.Ask(probe.Task{Site: s, Vantage: v, By: w.By, Timeout: min(w.Timeout, s.Timeout), Sweep: w.ID})
+			d.runner.Ask(probe.Task{Site: s, Vantage: v, Family: w.Family, By: w.By, Timeout: min(w.Timeout, s.Timeout), Sweep: w.ID})
 		}
 	}
 }
