@@ -93,19 +93,27 @@ func (c *Captures) keep(x *Capture) {
 	c.kept = slices.Delete(c.kept, 0, n)
 }
 
-// Find gives the capture of a result; nil = there is none, or no longer. It must not be changed.
-func (c *Captures) Find(vantage string, seq uint64) *Capture {
+// Find gives the capture of a result, or the newest one of its site from its vantage; nil = there is none, or no longer. It
+// must not be changed.
+func (c *Captures) Find(r *Result) *Capture {
 	if c == nil {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var newest *Capture
 	for _, x := range slices.Backward(c.kept) {
-		if x.Seq == seq && x.Vantage == vantage {
+		if x.Vantage != r.Vantage || x.Site != r.Site {
+			continue
+		}
+		if x.Seq == r.Seq {
 			return x
 		}
+		if newest == nil {
+			newest = x
+		}
 	}
-	return nil
+	return newest
 }
 
 func (x *Capture) size() int {
@@ -199,12 +207,26 @@ func secrets(site *Site) []string {
 	return out
 }
 
-// MarshalJSON adds the class and the timings in the form of a Result.
+type plainCapture Capture
+
+// jsonCapture adds the class and the timings in the form of a Result.
+type jsonCapture struct {
+	*plainCapture
+	Class string  `json:"class"`
+	MS    *jsonMS `json:"ms"`
+}
+
+// MarshalJSON gives the form of the API and of the store.
 func (x *Capture) MarshalJSON() ([]byte, error) {
-	type plain Capture
-	return json.Marshal(struct {
-		*plain
-		Class string  `json:"class"`
-		MS    *jsonMS `json:"ms"`
-	}{(*plain)(x), x.Class.String(), newJSONMS(&x.Time)})
+	return json.Marshal(jsonCapture{(*plainCapture)(x), x.Class.String(), newJSONMS(&x.Time)})
+}
+
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (x *Capture) UnmarshalJSON(b []byte) error {
+	j := jsonCapture{plainCapture: (*plainCapture)(x)}
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	x.Class = ParseClass(j.Class)
+	return x.Time.set(j.MS)
 }

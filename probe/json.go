@@ -156,7 +156,10 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 	if j.TLS != nil {
 		r.TLS = TLSInfo{j.TLS.Version, j.TLS.Issuer, j.TLS.NotAfter}
 	}
-	if err := r.setTimes(j.MS, j.RetryAfter); err != nil {
+	if err := r.Time.set(j.MS); err != nil {
+		return err
+	}
+	if r.RetryAfter, err = fromMS(j.RetryAfter * 1000); err != nil {
 		return err
 	}
 	if j.Pending {
@@ -210,11 +213,10 @@ func (r *Result) setAddresses(list []jsonAddress) error {
 	return nil
 }
 
-func (r *Result) setTimes(m *jsonMS, retryAfter float64) error {
+func (t *Timings) set(m *jsonMS) error {
 	if m == nil {
-		m = &jsonMS{}
+		return nil
 	}
-	t := &r.Time
 	for _, x := range []struct {
 		to   *time.Duration
 		from float64
@@ -225,7 +227,6 @@ func (r *Result) setTimes(m *jsonMS, retryAfter float64) error {
 		{&t.TLS, m.TLS},
 		{&t.TTFB, m.TTFB},
 		{&t.Total, m.Total},
-		{&r.RetryAfter, retryAfter * 1000},
 	} {
 		var err error
 		if *x.to, err = fromMS(x.from); err != nil {

@@ -33,6 +33,7 @@ type daemon struct {
 
 	memory   *probe.Memory
 	captures *probe.Captures
+	captured chan captured // to be saved
 	runner   *probe.Runner
 	judge    *judge
 	window   *window
@@ -117,7 +118,7 @@ func (d *daemon) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading incidents: %w", err)
 	}
-	d.memory, d.captures = probe.NewMemory(), probe.NewCaptures()
+	d.memory, d.captures, d.captured = probe.NewMemory(), probe.NewCaptures(), make(chan captured, capturesAhead)
 	d.memory.Load(learned)
 	look, err := d.prober(d.cfg)
 	if err != nil {
@@ -228,6 +229,7 @@ func (d *daemon) run(ctx context.Context, listeners []listener) {
 	judging.Go(func() { d.judge.run(judgeCtx) })
 	judging.Go(func() { d.saveLearned(judgeCtx) })
 	paging.Go(func() { d.pager.run(pageCtx) })
+	paging.Go(func() { d.saveCaptures(pageCtx) })
 	for _, l := range listeners {
 		serving.Go(func() { d.serve(serveCtx, l) })
 		d.log.Info().Stringer("listen", l.Addr()).Bool("control", l.writes).Msg("serving")
@@ -279,6 +281,7 @@ func (d *daemon) decided(out *alert.Effects) {
 	}
 	if len(out.Incidents)+len(out.Notices) > 0 {
 		d.pager.tell(slices.Clone(out.Incidents), slices.Clone(out.Notices))
+		d.keepCaptures(out.Incidents)
 		d.feed.ViewChanged()
 	}
 	x := d.tasks.Load()
@@ -387,7 +390,7 @@ func closeAll(ls []listener) {
 func (d *daemon) serve(ctx context.Context, l listener) {
 	h := web.New(web.Config{
 		View: d.window.view, Reload: func() error { return d.reload(ctx) }, Ready: d.isReady, Healthy: d.isHealthy,
-		Metrics: d.metrics, Feed: &d.feed, Writes: l.writes, Version: version(), Log: d.log,
+		Captures: d.store.Captures, Metrics: d.metrics, Feed: &d.feed, Writes: l.writes, Version: version(), Log: d.log,
 	})
 	if err := web.Serve(ctx, l, h); err != nil {
 		d.log.Error().Err(err).Stringer("listen", l.Addr()).Msg("serving ended")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -114,7 +115,7 @@ func (p *printer) network(r *probe.Result) {
 		for _, a := range d.Addrs {
 			addrs = append(addrs, a.String())
 		}
-		p.row("dns", "%s by %s: %s", d.Rcode, d.Resolver, strings.Join(append(slices.Clone(d.CNAME), addrs...), ", "))
+		p.row("dns", "%s from %s: %s", cmp.Or(d.Rcode, "no answer"), d.Resolver, strings.Join(append(slices.Clone(d.CNAME), addrs...), ", "))
 		for _, t := range d.Tried {
 			p.row("", "%s failed: %s", t.Resolver, t.Class)
 		}
@@ -129,7 +130,7 @@ func (p *printer) network(r *probe.Result) {
 		}
 	}
 	if t := r.TLS; t.Version != "" || !t.NotAfter.IsZero() {
-		p.row("tls", "%s, issued by %s, valid until %s", t.Version, t.Issuer, t.NotAfter.UTC().Format("2006-01-02 15:04 UTC"))
+		p.row("tls", "%s, issued by %s, valid until %s", cmp.Or(t.Version, "no handshake"), t.Issuer, t.NotAfter.UTC().Format("2006-01-02 15:04 UTC"))
 	}
 	if r.Attempt > 1 {
 		p.row("attempt", "%d: the answer was checked again at once", r.Attempt)

@@ -87,7 +87,7 @@ func (f *probeFlags) run(ctx context.Context, urls []string, out io.Writer) (bad
 		var looks []look
 		for _, t := range tasks {
 			r := prober.Probe(ctx, t, nil)
-			looks = append(looks, look{t.Site.HTTP, r, captures.Find(r.Vantage, r.Seq)})
+			looks = append(looks, look{t.Site.HTTP, r, captures.Find(&r)})
 			bad = bad || !r.OK() && r.Fault != probe.FaultBlocked
 		}
 		if err := f.print(out, looks); err != nil {

@@ -10,10 +10,11 @@ import (
 
 	"faultline/alert"
 	"faultline/alert/notify"
+	"faultline/probe"
 )
 
 // migrations[v] leads from schema v to v+1. A file without a schema, a new one among them, is of schema 0.
-var migrations = []func(*bolt.Tx) error{createBuckets}
+var migrations = []func(*bolt.Tx) error{createBuckets, createBuckets} // 2: bucketCaptures is new
 
 var keySchema = []byte("schema")
 
@@ -21,7 +22,7 @@ var keySchema = []byte("schema")
 const maxDamaged = 100
 
 // summed are the buckets with a sum over their records.
-var summed = [][]byte{bucketMeta, bucketOpen, bucketResolved, bucketDeliveries, bucketLearned}
+var summed = [][]byte{bucketMeta, bucketOpen, bucketResolved, bucketDeliveries, bucketLearned, bucketCaptures}
 
 // prepare checks a file that bbolt has opened and brings it to the newest schema. Its error is errDamaged where the file
 // as a whole cannot be trusted, a *DamagedError where it can be used but has lost records.
@@ -40,7 +41,7 @@ func (s *Store) prepare(file *os.File, emptied bool) error {
 			if version == 0 {
 				return nil
 			}
-			return checkSums(tx)
+			return checkSums(tx, version)
 		})
 	})
 	if err != nil {
@@ -99,8 +100,11 @@ func createBuckets(tx *bolt.Tx) error {
 	return nil
 }
 
-func checkSums(tx *bolt.Tx) error {
+func checkSums(tx *bolt.Tx, version int) error {
 	for _, name := range summed {
+		if version < 2 && bytes.Equal(name, bucketCaptures) {
+			continue
+		}
 		b := tx.Bucket(name)
 		if b == nil {
 			return fmt.Errorf("%w: bucket %q is missing", errDamaged, name)
@@ -128,6 +132,7 @@ func (s *Store) dropUnreadable() error {
 			{bucketOpen, readable[alert.Incident]},
 			{bucketResolved, readable[alert.Incident]},
 			{bucketDeliveries, readable[notify.Delivery]},
+			{bucketCaptures, readable[[]*probe.Capture]},
 		} {
 			bad, why, err := takeOut(tx, b.name, b.check)
 			if err != nil {

@@ -31,6 +31,7 @@ var (
 	bucketResolved   = []byte("resolved")   // time of resolution, space, Incident.ID -> incident
 	bucketDeliveries = []byte("deliveries") // Incident.ID, zero byte, channel -> delivery
 	bucketLearned    = []byte("learned")    // the engine's key -> the engine's bytes
+	bucketCaptures   = []byte("captures")   // Incident.ID -> captures
 	bucketDamaged    = []byte("damaged")    // bucket, slash, key -> value of a record that cannot be read
 )
 

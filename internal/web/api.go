@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"faultline/alert"
+	"faultline/probe"
 )
 
 // Every list is cut to a page: ?limit=1…1000 (200 when not said) and ?offset=.
@@ -75,6 +76,16 @@ func (s *server) getIncident(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, fullIncident(i))
+}
+
+func (s *server) listCaptures(w http.ResponseWriter, r *http.Request) {
+	list, err := s.Captures(r.PathValue("id"))
+	if err != nil {
+		s.Log.Error().Err(err).Msg("captures not read")
+		problem(w, http.StatusInternalServerError, "the captures cannot be read: the daemon's log says why")
+		return
+	}
+	writePage(w, r, s.View().At, list, func(c *probe.Capture) *probe.Capture { return c })
 }
 
 func (s *server) listSites(w http.ResponseWriter, r *http.Request) {

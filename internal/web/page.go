@@ -13,18 +13,20 @@ import (
 	"time"
 
 	"faultline/alert"
+	"faultline/probe"
 )
 
 //go:embed templates
 var templateFiles embed.FS
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"stamp": func(t time.Time) string { return t.UTC().Format("2 Jan, 15:04:05 UTC") },
-	"rfc":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"clip":  clip,
-	"asset": assetURL,
-	"json":  indented,
-	"word":  func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
+	"stamp":  func(t time.Time) string { return t.UTC().Format("2 Jan, 15:04:05 UTC") },
+	"rfc":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"clip":   clip,
+	"asset":  assetURL,
+	"json":   indented,
+	"answer": answerText,
+	"word":   func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
 }).ParseFS(templateFiles, "templates/*.html"))
 
 // frame is what is around every page.
@@ -56,8 +58,57 @@ func (s *server) incidentPage(w http.ResponseWriter, r *http.Request) {
 		s.errorPage(w, r, "There is no such incident", "It is neither open nor among those resolved last.")
 		return
 	}
-	body, err := execute("incident", i)
+	captures, err := s.Captures(i.ID)
+	if err != nil { // the page is worth showing without them
+		s.Log.Error().Err(err).Msg("captures not read")
+	}
+	body, err := execute("incident", incidentData{i, evidence(i, captures)})
 	s.answer(w, r, http.StatusOK, i.Title(), body, err)
+}
+
+// incidentData is what the incident page shows.
+type incidentData struct {
+	*alert.Incident
+	Seen []seen // in place of Evidence
+}
+
+// seen is a failing answer and what was seen of it.
+type seen struct {
+	*probe.Result
+	Capture *probe.Capture // nil = not kept
+}
+
+// evidence puts an incident's failing answers and their captures together.
+func evidence(i *alert.Incident, captures []*probe.Capture) []seen {
+	out := make([]seen, len(i.Evidence))
+	for n := range i.Evidence {
+		r := &i.Evidence[n]
+		out[n].Result = r
+		for _, c := range captures {
+			if c.Site == r.Site && c.Vantage == r.Vantage && (out[n].Capture == nil || c.Seq == r.Seq) {
+				out[n].Capture = c
+			}
+		}
+	}
+	return out
+}
+
+// shownBody is how much of a captured body the page shows, in bytes; the API has all.
+const shownBody = 8 << 10
+
+// answerText is a captured response as it came, cut for a page.
+func answerText(c *probe.Capture) string {
+	var b strings.Builder
+	b.WriteString(c.Status + "\n")
+	for _, h := range c.Headers {
+		b.WriteString(h.Name + ": " + h.Value + "\n")
+	}
+	b.WriteString("\n")
+	b.WriteString(strings.ToValidUTF8(string(c.Body[:min(len(c.Body), shownBody)]), "\uFFFD"))
+	if n := len(c.Body) - shownBody; n > 0 {
+		fmt.Fprintf(&b, "\n… %d bytes more", n)
+	}
+	return b.String()
 }
 
 func (s *server) noPage(w http.ResponseWriter, r *http.Request) {

@@ -121,6 +121,20 @@ func TestHostileStringsAreText(t *testing.T) {
 	r.Site, r.Vantage, r.Why, r.CDN, r.Final = hostile, hostile, hostile, hostile, strings.Repeat(hostile, 900)
 	r.DNS = probe.DNSInfo{Rcode: hostile, CNAME: []string{hostile}}
 	r.TLS.Issuer = hostile
+	conf := sampleConfig(v)
+	conf.Captures = func(string) ([]*probe.Capture, error) {
+		return []*probe.Capture{{
+			Site: hostile, Vantage: hostile, Status: hostile, Headers: []probe.Header{{Name: hostile, Value: hostile}},
+			Body: []byte(strings.Repeat(hostile+"\xff", 900)), Chain: []string{hostile}, DNS: []string{hostile},
+		}}, nil
+	}
+	page := func(t *testing.T, _ *alert.View, target string) string {
+		t.Helper()
+		return request(New(conf), "GET", target).Body.String()
+	}
+	if got := page(t, v, "/incidents/"+cloudflareID); !strings.Contains(got, "bytes more") || !strings.Contains(got, "DNS messages") {
+		t.Error("the capture is not shown")
+	}
 	for _, target := range []string{"/", "/?q=" + "%22%3E%3Cscript%3E", "/?state=%22%3E%3Cscript%3E", "/incidents/" + cloudflareID} {
 		got := page(t, v, target)
 		if strings.Contains(got, "<script>alert") || strings.Contains(got, "<img src=x") {

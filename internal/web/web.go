@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/probe"
 )
 
 // Config is what the handler shows and may do. Every function must be set and safe for concurrent use.
@@ -16,11 +17,13 @@ type Config struct {
 	Reload  func() error       // POST /-/reload: reads the config anew; an error means that nothing changed
 	Ready   func() error       // nil = ready; else the text is shown with 503
 	Healthy func() error       // likewise
-	Metrics *Metrics
-	Feed    *Feed
-	Writes  bool // true on the control socket; false where anybody may come: what changes something is refused there
-	Version string
-	Log     zerolog.Logger
+	// Captures gives what the failing looks of an incident saw.
+	Captures func(incident string) ([]*probe.Capture, error)
+	Metrics  *Metrics
+	Feed     *Feed
+	Writes   bool // true on the control socket; false where anybody may come: what changes something is refused there
+	Version  string
+	Log      zerolog.Logger
 }
 
 type server struct {
@@ -41,13 +44,14 @@ func New(c Config) http.Handler {
 		"/-/healthy":      probeable(c.Healthy, "Faultline is healthy.\n"),
 		"/-/ready":        probeable(c.Ready, "Faultline is ready.\n"),
 
-		"/api/":                  noEndpoint,
-		"/api/v1/incidents":      s.listIncidents,
-		"/api/v1/incidents/{id}": s.getIncident,
-		"/api/v1/sites":          s.listSites,
-		"/api/v1/vantages":       s.listVantages,
-		"/api/v1/domains":        s.listDomains,
-		"/api/v1/stream":         s.stream,
+		"/api/":                           noEndpoint,
+		"/api/v1/incidents":               s.listIncidents,
+		"/api/v1/incidents/{id}":          s.getIncident,
+		"/api/v1/incidents/{id}/captures": s.listCaptures,
+		"/api/v1/sites":                   s.listSites,
+		"/api/v1/vantages":                s.listVantages,
+		"/api/v1/domains":                 s.listDomains,
+		"/api/v1/stream":                  s.stream,
 	} {
 		mux.Handle(path, readOnly(h))
 	}

@@ -72,7 +72,8 @@ func sampleConfig(v *alert.View) Config {
 	fine := func() error { return nil }
 	return Config{
 		View: view, Reload: fine, Ready: fine, Healthy: fine, Metrics: NewMetrics("1.2.3", view, true), Feed: &Feed{},
-		Version: "1.2.3", Log: zerolog.Nop(),
+		Captures: func(string) ([]*probe.Capture, error) { return nil, nil },
+		Version:  "1.2.3", Log: zerolog.Nop(),
 	}
 }
 
