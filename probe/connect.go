@@ -142,6 +142,7 @@ func (a *attempt) tlsClass(err error) (Class, string) {
 		if len(bad.UnverifiedCertificates) > 0 {
 			leaf := bad.UnverifiedCertificates[0]
 			detail += fmt.Sprintf("; issued to %s by %s", leaf.Subject, leaf.Issuer)
+			detail = a.checkClock(leaf, detail)
 		}
 		return CertClass(err), clip(detail)
 	}
@@ -165,6 +166,22 @@ func (a *attempt) tlsClass(err error) (Class, string) {
 	default:
 		return ClassTLSOther, clip(detail)
 	}
+}
+
+// checkClock notes where a certificate is out of its time by this host's clock alone.
+func (a *attempt) checkClock(leaf *x509.Certificate, detail string) string {
+	off := a.p.clock.off()
+	now := time.Now()
+	right := now.Add(off)
+	if off == 0 || within(leaf, now) || !within(leaf, right) {
+		return detail
+	}
+	a.e.ClockOff = off
+	return fmt.Sprintf("this host's clock is off by %v, as the Date headers of other sites show, and the certificate is valid; %s", off.Round(time.Minute), detail)
+}
+
+func within(c *x509.Certificate, t time.Time) bool {
+	return !t.Before(c.NotBefore) && !t.After(c.NotAfter)
 }
 
 // isAlert tells whether err is an alert from the peer. Over TCP errors.As finds no tls.AlertError.

@@ -19,6 +19,7 @@ type Evidence struct {
 	Diagnosis Diagnosis      // as in DNSInfo
 	EDE       []uint16       // as in DNSInfo
 	Response  *Response      // nil = none; may be there beside a body failure
+	ClockOff  time.Duration  // of this host, where it alone makes the certificate seem out of its time; 0 = it does not
 	Foreign   bool           // redirects led off the site's registrable domain
 }
 

@@ -37,6 +37,7 @@ type Prober struct {
 	c     Config
 	zones zones
 	found diagnoses
+	clock clock
 	seqs  sync.Map // vantage name to *atomic.Uint64
 
 	dnsPort uint16 // of the zones' name servers
@@ -99,6 +100,7 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	}
 	if a.r.OK() && looks == 1 {
 		p.c.Memory.took(key, t.Vantage.Name, total)
+		p.clock.read(a.e.Response.Get("Date"))
 	}
 	p.c.Captures.note(a)
 	return a.r

@@ -19,6 +19,8 @@ func (r *Rules) transport(e *probe.Evidence, f fronting, v *probe.Verdict) {
 		v.Fault = probe.FaultAmbiguous
 	case r.intercepted(e):
 		v.Fault = probe.FaultBlocked
+	case e.ClockOff != 0 && e.Class == probe.ClassTLSCertExpired:
+		v.Fault = probe.FaultLocal
 	default:
 		v.Fault = diagnosed(e, v.Fault)
 	}
@@ -98,6 +100,14 @@ func (r *Rules) intercepted(e *probe.Evidence) bool {
 // sentence says in words what a class of transport failure is.
 func sentence(c probe.Class) string {
 	switch c {
+	case probe.ClassLocalCancelled:
+		return "the probe was stopped"
+	case probe.ClassLocalResource:
+		return "this host lacks what a connection takes: descriptors, ports, memory, an address or interface"
+	case probe.ClassLocalNoNetwork:
+		return "this host has no route there"
+	case probe.ClassLocalPath:
+		return "the vantage's own proxy is in the way"
 	case probe.ClassDNSNXDomain:
 		return "the name does not exist"
 	case probe.ClassDNSNoData:
@@ -110,6 +120,10 @@ func sentence(c probe.Class) string {
 		return "no DNS answer came in time"
 	case probe.ClassDNSUnreachable:
 		return "the resolver cannot be reached"
+	case probe.ClassDNSOtherRcode:
+		return "the resolver gave an answer that says neither yes nor no"
+	case probe.ClassDNSMalformed:
+		return "the resolver's answers cannot be read"
 	case probe.ClassDNSBogusAnswer:
 		return "the name resolves to an address that cannot be a public site's"
 	case probe.ClassConnectRefused:
@@ -120,6 +134,10 @@ func sentence(c probe.Class) string {
 		return "the connection was reset while it was being made"
 	case probe.ClassConnectUnreachable:
 		return "the address cannot be reached"
+	case probe.ClassConnectDenied:
+		return "this host may not connect there"
+	case probe.ClassConnectOther:
+		return "the connection could not be made"
 	case probe.ClassTLSTimeout:
 		return "the TLS handshake did not finish in time"
 	case probe.ClassTLSReset:
@@ -136,6 +154,12 @@ func sentence(c probe.Class) string {
 		return "the certificate is expired or not yet valid"
 	case probe.ClassTLSCertUntrusted:
 		return "the certificate is not from an authority that is trusted"
+	case probe.ClassTLSCertInvalid:
+		return "the certificate may not be used for this"
+	case probe.ClassTLSProtocol:
+		return "this host and the server have no way of TLS in common"
+	case probe.ClassTLSOther:
+		return "the TLS handshake failed"
 	case probe.ClassHTTPTimeoutHeaders:
 		return "the request was sent, but no answer came in time"
 	case probe.ClassHTTPReset:

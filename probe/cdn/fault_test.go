@@ -116,6 +116,34 @@ func TestTransportDetail(t *testing.T) {
 	}
 }
 
+// What a diagnosis and the state of our own clock change: at most one override of a class's fault.
+func TestTransportOverrides(t *testing.T) {
+	r := mustLoad(t)
+	f := func(c probe.Class, d probe.Diagnosis, want probe.Fault) {
+		t.Helper()
+		if v := r.Judge(&probe.Evidence{Class: c, Diagnosis: d}, probe.Fronting{}); v.Fault != want {
+			t.Errorf("%v, diagnosis %q: got %v, want %v", c, d, v.Fault, want)
+		}
+	}
+	f(probe.ClassDNSTimeout, probe.DiagnosisNone, probe.FaultDNS)
+	f(probe.ClassDNSTimeout, probe.DiagnosisOperator, probe.FaultDNS)
+	f(probe.ClassDNSTimeout, probe.DiagnosisResolver, probe.FaultDNS)
+	f(probe.ClassDNSTimeout, probe.DiagnosisPath, probe.FaultPath)
+	f(probe.ClassDNSTimeout, probe.DiagnosisLocal, probe.FaultLocal)
+	f(probe.ClassDNSUnreachable, probe.DiagnosisResolver, probe.FaultDNS)
+	f(probe.ClassDNSUnreachable, probe.DiagnosisOperator, probe.FaultDNS)
+	f(probe.ClassDNSUnreachable, probe.DiagnosisLocal, probe.FaultLocal)
+	f(probe.ClassDNSNXDomain, probe.DiagnosisZone, config)
+	f(probe.ClassDNSNXDomain, probe.DiagnosisLying, probe.FaultDNS)
+	f(probe.ClassDNSNoData, probe.DiagnosisLying, probe.FaultDNS)
+	f(probe.ClassDNSServfail, probe.DiagnosisZone, probe.FaultDNS)
+	f(probe.ClassDNSBogusAnswer, probe.DiagnosisLying, blocked)
+	f(probe.ClassConnectTimeout, probe.DiagnosisLocal, unclear) // left over from the resolve phase
+	if v := r.Judge(&probe.Evidence{Class: probe.ClassTLSCertExpired, ClockOff: 1}, probe.Fronting{}); v.Fault != probe.FaultLocal {
+		t.Errorf("our clock is off: got %v, want local", v.Fault)
+	}
+}
+
 func TestNothingToJudge(t *testing.T) {
 	v := mustLoad(t).Judge(&probe.Evidence{Class: probe.ClassOK}, probe.Fronting{})
 	if v.Class != probe.ClassUnknown || v.Fault != probe.FaultNone || v.Learn {

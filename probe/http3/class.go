@@ -21,6 +21,9 @@ func handshakeClass(ctx context.Context, err error, s *socket) (probe.Class, str
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return probe.ClassLocalCancelled, ctx.Err().Error()
 	}
+	if broken := s.broken.Load(); broken != nil {
+		return socketClass(*broken)
+	}
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return certClass(bad)
 	}
@@ -29,7 +32,7 @@ func handshakeClass(ctx context.Context, err error, s *socket) (probe.Class, str
 	}
 	switch detail := clip(err.Error()); {
 	case is[*quic.ApplicationError](err): // can only be said, and understood, when the handshake is over
-		return head.class(ctx, err)
+		return head.class(ctx, err, s)
 	case is[*quic.StatelessResetError](err):
 		return probe.ClassTLSReset, detail
 	case is[*quic.VersionNegotiationError](err), errors.Is(err, errFlood):
@@ -37,7 +40,7 @@ func handshakeClass(ctx context.Context, err error, s *socket) (probe.Class, str
 	case isTimeout(err), ctx.Err() != nil:
 		return silenceClass(s)
 	default:
-		return socketClass(err), detail
+		return probe.ClassConnectOther, detail
 	}
 }
 
@@ -103,13 +106,17 @@ var (
 )
 
 // class judges an error after the handshake.
-func (p part) class(ctx context.Context, err error) (probe.Class, string) {
+func (p part) class(ctx context.Context, err error, s *socket) (probe.Class, string) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return probe.ClassLocalCancelled, ctx.Err().Error()
+	}
+	if broken := s.broken.Load(); broken != nil {
+		return socketClass(*broken)
+	}
 	detail := clip(err.Error())
 	e, isQUIC := errors.AsType[*quic.TransportError](err)
 	said, isSaid := errors.AsType[*h3.Error](err)
 	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return probe.ClassLocalCancelled, ctx.Err().Error()
 	case ctx.Err() != nil: // then err says only that we left
 		return p.timeout, ctx.Err().Error()
 	case isTimeout(err):
@@ -126,32 +133,36 @@ func (p part) class(ctx context.Context, err error) (probe.Class, string) {
 		return p.eof, detail
 	case isSaid && said.Remote:
 		return p.reset, detail
+	case isMalformed(err):
+		return probe.ClassHTTPMalformed, detail
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return p.eof, detail
-	case isErrno(err):
-		return socketClass(err), detail
 	default: // found by the library, which has no type for all
 		return probe.ClassHTTPMalformed, detail
 	}
 }
 
-// socketClass judges an error of the socket, by what it says of the network.
-func socketClass(err error) probe.Class {
-	number, _ := errors.AsType[syscall.Errno](err)
-	switch number {
+// isMalformed tells whether err is the library's word about a header that is all there. That can wrap an io.EOF too.
+func isMalformed(err error) bool {
+	return strings.HasPrefix(err.Error(), "http3: invalid response: ") || strings.HasPrefix(err.Error(), "qpack: ")
+}
+
+// socketClass judges an errno of the socket, by what it says of the network.
+func socketClass(err error) (probe.Class, string) {
+	class := probe.ClassConnectOther
+	switch number, _ := errors.AsType[syscall.Errno](err); number {
 	case syscall.ECONNREFUSED:
-		return probe.ClassConnectRefused
+		class = probe.ClassConnectRefused
 	case syscall.EHOSTUNREACH:
-		return probe.ClassConnectUnreachable
+		class = probe.ClassConnectUnreachable
 	case syscall.ENETUNREACH, syscall.ENETDOWN:
-		return probe.ClassLocalNoNetwork
+		class = probe.ClassLocalNoNetwork
 	case syscall.EACCES, syscall.EPERM:
-		return probe.ClassConnectDenied
+		class = probe.ClassConnectDenied
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL:
-		return probe.ClassLocalResource
-	default:
-		return probe.ClassConnectOther
+		class = probe.ClassLocalResource
 	}
+	return class, clip(err.Error())
 }
 
 func is[E error](err error) bool {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,11 +25,7 @@ func TestHandshakeClasses(t *testing.T) {
 	f := func(name string, s *server, want probe.Class, detail string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wait := 10 * time.Second
-			if want == probe.ClassTLSTimeout {
-				wait = patience
-			}
-			r := ask(t, within(t, wait), s.serve(t, func(c *quic.Conn) { hang(c, nil) }))
+			r := ask(t, within(t, 10*time.Second), s.serve(t, func(c *quic.Conn) { hang(c, nil) }))
 			if r.Class != want || !strings.Contains(r.Detail, detail) {
 				t.Errorf("got %v (%s), want %v (%s)", r.Class, r.Detail, want, detail)
 			}
@@ -62,24 +59,46 @@ func TestHandshakeClasses(t *testing.T) {
 	f("refused by QUIC", &server{quic: &quic.Config{GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) {
 		return nil, errors.New("busy")
 	}}}, probe.ClassConnectRefused, "CONNECTION_REFUSED")
+}
 
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) }) // before the server's own cleanup, which waits for the handshake
-	silent := &server{tls: &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		<-release
-		return nil, nil
+// stuck is a server that says that it is there, by a Retry, and no more until release is called.
+func stuck(then func()) (s *server, release func()) {
+	free := make(chan struct{})
+	s = &server{tls: &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		then()
+		<-free
+		return nil, errors.New("too late")
 	}}}
-	silent.transport.VerifySourceAddress = func(net.Addr) bool { return true } // so that at least a Retry comes back
-	f("silence after a first packet", silent, probe.ClassTLSTimeout, "QUIC packets came back")
+	s.transport.VerifySourceAddress = func(net.Addr) bool { return true }
+	return s, func() { close(free) }
+}
+
+func TestStuckHandshake(t *testing.T) {
+	f := func(then func(cancel func()), want probe.Class, detail string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		s, release := stuck(func() { then(cancel) })
+		addr := s.serve(t, func(*quic.Conn) {})
+		defer release()
+		r := ask(t, ctx, addr)
+		if r.Class != want || !strings.Contains(r.Detail, detail) {
+			t.Errorf("got %v (%s), want %v (%s)", r.Class, r.Detail, want, detail)
+		}
+	}
+	f(func(func()) {}, probe.ClassTLSTimeout, "QUIC packets came back")
+	f(func(cancel func()) { cancel() }, probe.ClassLocalCancelled, "canceled")
 }
 
 func TestSilence(t *testing.T) {
-	t.Parallel()
 	f := func(name string, answer []byte) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pc := listen(t)
-			go func() {
+			var all sync.WaitGroup
+			defer all.Wait()
+			defer pc.Close()
+			all.Go(func() {
 				b := make([]byte, 2048)
 				for {
 					_, from, err := pc.ReadFrom(b)
@@ -90,7 +109,7 @@ func TestSilence(t *testing.T) {
 						_, _ = pc.WriteTo(answer, from)
 					}
 				}
-			}()
+			})
 			r := ask(t, within(t, patience), pc.LocalAddr().(*net.UDPAddr).AddrPort())
 			if r.Class != probe.ClassConnectTimeout || r.Detail != "no QUIC packet came back" {
 				t.Errorf("got %v (%s), want %v", r.Class, r.Detail, probe.ClassConnectTimeout)
@@ -108,12 +127,13 @@ func TestClosedPort(t *testing.T) {
 	}
 	f := func(listenAt, at string) {
 		t.Helper()
-		closed, err := net.ListenPacket("udp", net.JoinHostPort(at, "0"))
+		var lc net.ListenConfig
+		closed, err := lc.ListenPacket(t.Context(), "udp", net.JoinHostPort(at, "0"))
 		if err != nil {
 			t.Skipf("there is no %s: %v", at, err)
 		}
 		_ = closed.Close()
-		pc, err := net.ListenPacket("udp", listenAt)
+		pc, err := lc.ListenPacket(t.Context(), "udp", listenAt)
 		if err != nil {
 			t.Skipf("there is no %s: %v", listenAt, err)
 		}
@@ -205,14 +225,6 @@ func TestCancel(t *testing.T) {
 	f("before", func(t *testing.T, cancel func()) netip.AddrPort {
 		cancel()
 		return listen(t).LocalAddr().(*net.UDPAddr).AddrPort()
-	})
-	f("in the handshake", func(t *testing.T, cancel func()) netip.AddrPort {
-		s := &server{tls: &tls.Config{GetConfigForClient: func(i *tls.ClientHelloInfo) (*tls.Config, error) {
-			cancel()
-			<-i.Context().Done()
-			return nil, i.Context().Err()
-		}}, quic: &quic.Config{HandshakeIdleTimeout: patience}}
-		return s.serve(t, func(*quic.Conn) {})
 	})
 	f("before the header", func(t *testing.T, cancel func()) netip.AddrPort {
 		return (&server{}).serve(t, after(nil, leave(cancel)))

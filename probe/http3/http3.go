@@ -54,7 +54,7 @@ func Do(ctx context.Context, q *probe.HTTP3Request) (r probe.HTTP3Reply) {
 	}
 	r.State = conn.ConnectionState().TLS
 	r.Shown = r.State.PeerCertificates
-	request(ctx, conn, q, &r)
+	request(ctx, conn, s, q, &r)
 	return r
 }
 
@@ -82,7 +82,7 @@ func quicConfig(ctx context.Context) *quic.Config {
 }
 
 // request makes the request over conn, and ends conn.
-func request(ctx context.Context, conn *quic.Conn, q *probe.HTTP3Request, r *probe.HTTP3Reply) {
+func request(ctx context.Context, conn *quic.Conn, s *socket, q *probe.HTTP3Request, r *probe.HTTP3Reply) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	life, end := context.WithCancel(ctx)
@@ -108,14 +108,15 @@ func request(ctx context.Context, conn *quic.Conn, q *probe.HTTP3Request, r *pro
 	}
 	r.TTFB = first.Sub(started)
 	if err != nil {
-		r.Class, r.Detail = head.class(ctx, err)
+		r.Class, r.Detail = head.class(ctx, err, s)
 		return
 	}
+	defer resp.Body.Close()
 	r.Response = newResponse(resp)
 	r.Response.Body, err = readBody(resp, q.MaxBody)
 	r.Class = probe.ClassOK
 	if err != nil {
-		r.Class, r.Detail = body.class(ctx, err)
+		r.Class, r.Detail = body.class(ctx, err, s)
 	}
 }
 
@@ -171,7 +172,6 @@ func readHead(str *h3.RequestStream) (*http.Response, error) {
 
 // readBody reads as far as the bound or the announced length, so that a stream that stays open after it is no failure.
 func readBody(h *http.Response, bound int) ([]byte, error) {
-	defer h.Body.Close()
 	n := int64(bound)
 	if h.ContentLength >= 0 {
 		n = min(n, h.ContentLength)

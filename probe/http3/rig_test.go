@@ -181,7 +181,7 @@ func ask(t testing.TB, ctx context.Context, addr netip.AddrPort) probe.HTTP3Repl
 	pc := listen(t)
 	defer pc.Close()
 	return Do(ctx, &probe.HTTP3Request{
-		Conn: pc, Addr: addr, Host: host, Roots: pki().roots, Request: get(), MaxHeader: 16 << 10, MaxBody: 8 << 10,
+		Conn: pc, Addr: addr, Host: host, Roots: pki().roots, Request: get(), MaxHeader: 16 << 10, MaxBody: 2 * streamWindow,
 	})
 }
 

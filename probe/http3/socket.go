@@ -33,10 +33,11 @@ func (quiet) SetWriteBuffer(int) error { return nil }
 type socket struct {
 	quiet
 	peer   netip.AddrPort
-	room   int          // bytes that may still come; only the library's one reader uses it
-	heard  atomic.Bool  // a QUIC packet came
-	errors atomic.Int32 // of the socket that were passed over
+	room   int                   // bytes that may still come; only the library's one reader uses it
+	heard  atomic.Bool           // a QUIC packet came
+	errors atomic.Int32          // of the socket that were passed over
 	lost   atomic.Pointer[error] // what the network last said of the way to the peer
+	broken atomic.Pointer[error] // the errno that ended the connection, of which the library keeps but the text
 }
 
 func newSocket(q *probe.HTTP3Request) *socket {
@@ -77,9 +78,16 @@ func (s *socket) WriteTo(b []byte, to net.Addr) (int, error) {
 	}
 	n, again := s.PacketConn.WriteTo(b, to)
 	if again != nil {
-		return n, again
+		return n, s.fail(again)
 	}
 	return n, s.pass(err)
+}
+
+func (s *socket) fail(err error) error {
+	if isErrno(err) {
+		s.broken.CompareAndSwap(nil, &err)
+	}
+	return err
 }
 
 // pass returns the errors that end the connection. A port that is said to be closed does, before anything was heard from
@@ -87,11 +95,11 @@ func (s *socket) WriteTo(b []byte, to net.Addr) (int, error) {
 func (s *socket) pass(err error) error {
 	switch {
 	case !isErrno(err), s.errors.Add(1) > maxErrors:
-		return err
+		return s.fail(err)
 	case s.heard.Load():
 		return nil
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return err
+		return s.fail(err)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES):
 		s.lost.Store(&err)
 	}
