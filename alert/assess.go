@@ -9,6 +9,9 @@ import (
 // assess says what kind of trouble an incident looks like, and adds the reason to it.
 func (e *Engine) assess(i *incident) Assessment {
 	a, why := e.look(i)
+	if i.over[1] && !i.over[0] {
+		why += "; it is seen over IPv6 only"
+	}
 	i.Why = slices.DeleteFunc(i.Why, func(s string) bool { return s == i.because })
 	i.Why = append(i.Why, why)
 	i.because = why
@@ -20,11 +23,11 @@ func (e *Engine) look(i *incident) (Assessment, string) {
 		return SingleOwner, "only this owner's sites fail; others on the same provider answer"
 	}
 	regions := map[string]bool{}
-	for v := range i.shown {
-		regions[e.vantages[v].Region] = true
+	for l := range i.shown {
+		regions[e.lanes[l].Region] = true
 	}
 	switch {
-	case len(e.vantages) == 1:
+	case e.places == 1:
 		return ProviderOutage, "it is seen from the only vantage there is: its other sites answer, so its own network works"
 	case i.Scope == ScopeGlobal:
 		return ProviderOutage, fmt.Sprintf("unrelated owners fail alike from %s", plural(len(regions), "region", "regions"))
@@ -75,9 +78,9 @@ func (e *Engine) fine(d *domain) []string {
 func (e *Engine) wellOf(sites []int) (well, of int) {
 	for _, s := range sites {
 		saw, bad := false, false
-		for v := range e.vantages {
-			c := e.cell(s, v)
-			if e.vantages[v].sick || c.at == 0 || e.stale(s, c) {
+		for l := range e.lanes {
+			c := e.cell(s, l)
+			if e.lanes[l].sick || c.at == 0 || e.stale(s, c) {
 				continue
 			}
 			saw = true

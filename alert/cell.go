@@ -27,10 +27,12 @@ func (s stamp) time() time.Time {
 func (s stamp) sub(t stamp) time.Duration { return time.Duration(s - t) }
 func (s stamp) add(d time.Duration) stamp { return s + stamp(d) }
 
-// cell is what is remembered of one site at one vantage.
+// cell is what is remembered of one site in one lane. It holds 64 bytes: there are many.
 type cell struct {
 	at      stamp // when the newest answer was known
 	tracks  [numTracks]track
+	habit   float32 // how long a good answer takes at most, but for one in twenty; seconds
+	tempo   tempo
 	class   probe.Class
 	fault   probe.Fault
 	pending bool // a probe is under way that is slower than the site's habit

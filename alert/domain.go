@@ -49,8 +49,8 @@ func (e *Engine) newDomain(name Domain) *domain {
 
 func (e *Engine) accusingCells(s, track int) int {
 	n := 0
-	for v := range e.vantages {
-		n += btoi(e.cell(s, v).tracks[track].since != 0)
+	for l := range e.lanes {
+		n += btoi(e.cell(s, l).tracks[track].since != 0)
 	}
 	return n
 }
@@ -71,25 +71,27 @@ func (e *Engine) leave(s int) {
 	}
 }
 
-// tally is what is known of a domain's members at one moment. Sites of one owner are one witness.
+// tally is what is known of a domain's members at one moment. Sites of one owner are one witness, lanes of one vantage
+// likewise. Only the families in which it fails count: a CDN may lose one of them alone.
 type tally struct {
-	onset    stamp // of the earliest spell that counts; 0 = none
-	owners   int   // of all members
-	seen     int   // owners with an answer for or against since the onset
-	failing  int   // owners with a new accusing spell at a trusted vantage
-	edge     int   // those of them whose newest answer names the edge
-	sites    int   // failing sites
-	ofSites  int   // sites seen
-	vantages []int // numbers of the vantages that show it
-	witness  int   // vantages healthy and seen
-	without  int   // failing owners, were the most telling vantage left out
-	suspects int   // owners with a new accusing spell at any vantage that is not sick
+	onset    stamp             // of the earliest spell that counts; 0 = none
+	fails    [numFamilies]bool // with such a spell
+	owners   int               // of all members that are looked at over those
+	seen     int               // owners with an answer for or against since the onset
+	failing  int               // owners with a new accusing spell at a trusted vantage
+	edge     int               // those of them whose newest answer names the edge
+	sites    int               // failing sites
+	ofSites  int               // sites seen
+	vantages []int             // numbers of the vantages that show it
+	witness  int               // vantages healthy and seen
+	without  int               // failing owners, were the most telling vantage left out
+	suspects int               // owners with a new accusing spell at any vantage that is not sick
 }
 
 // mark is the scratch of a tally for one owner.
 type mark struct {
-	seen, failing, edge, suspect bool
-	only                         int // the one vantage that shows him failing; -1 = several
+	member, seen, failing, edge, suspect bool
+	only                                 int // the one vantage that shows him failing; -1 = several
 }
 
 // fresh tells whether a spell is a new one that followed good answers: an onset. Sites that were bad all along, or never
@@ -100,27 +102,25 @@ func (e *Engine) fresh(t *track) bool {
 
 func (e *Engine) tally(d *domain) tally {
 	t := tally{owners: len(d.owners)}
-	for _, s := range d.members {
-		for v := range e.vantages {
-			if tr := &e.cell(s, v).tracks[d.track]; !e.vantages[v].sick && e.fresh(tr) && (t.onset == 0 || tr.since < t.onset) {
-				t.onset = tr.since
-			}
-		}
-	}
+	e.tallyOnset(d, &t)
 	if t.onset == 0 {
 		return t
 	}
 	for _, o := range d.owners {
 		e.ownerSeen[o] = mark{}
 	}
-	shows := make([]bool, len(e.vantages))
-	sees := make([]bool, len(e.vantages))
+	shows := make([]bool, e.places)
+	sees := make([]bool, e.places)
 	for _, s := range d.members {
-		e.tallySite(d, s, &t, shows, sees)
+		if e.sites[s].inAny(t.fails) {
+			e.tallySite(d, s, &t, shows, sees)
+		}
 	}
-	alone := make([]int, len(e.vantages))
+	alone := make([]int, e.places)
+	t.owners = 0
 	for _, o := range d.owners {
 		m := &e.ownerSeen[o]
+		t.owners += btoi(m.member)
 		t.seen += btoi(m.seen)
 		t.failing += btoi(m.failing)
 		t.edge += btoi(m.edge)
@@ -130,7 +130,7 @@ func (e *Engine) tally(d *domain) tally {
 		}
 	}
 	t.without = t.failing - slices.Max(alone)
-	for v := range e.vantages {
+	for v := range e.places {
 		t.witness += btoi(sees[v])
 		if shows[v] {
 			t.vantages = append(t.vantages, v)
@@ -139,21 +139,37 @@ func (e *Engine) tally(d *domain) tally {
 	return t
 }
 
+// tallyOnset finds when the domain began to fail, and over which families.
+func (e *Engine) tallyOnset(d *domain, t *tally) {
+	for _, s := range d.members {
+		for l := range e.lanes {
+			tr := &e.cell(s, l).tracks[d.track]
+			if e.lanes[l].sick || !e.fresh(tr) {
+				continue
+			}
+			t.onset = sooner(t.onset, tr.since)
+			t.fails[e.family(l)] = true
+		}
+	}
+}
+
 func (e *Engine) tallySite(d *domain, s int, t *tally, shows, sees []bool) {
 	m := &e.ownerSeen[e.sites[s].owner]
+	m.member = true
 	failing, seen := false, false
-	for v := range e.vantages {
-		c := e.cell(s, v)
+	for l := range e.lanes {
+		c := e.cell(s, l)
 		tr := &c.tracks[d.track]
-		if e.vantages[v].sick || max(tr.good, tr.last) < t.onset {
+		if e.lanes[l].sick || !t.fails[e.family(l)] || max(tr.good, tr.last) < t.onset {
 			continue
 		}
+		v := e.place(l)
 		seen, sees[v] = true, true
 		if !e.fresh(tr) {
 			continue
 		}
 		m.suspect = true
-		if e.vantages[v].vouched < t.onset {
+		if e.lanes[l].vouched < t.onset {
 			continue
 		}
 		switch {
@@ -173,18 +189,18 @@ func (e *Engine) tallySite(d *domain, s int, t *tally, shows, sees []bool) {
 // controlTally counts the sites outside a domain that were seen since the onset at healthy vantages, and those of them
 // that fail anew.
 func (e *Engine) controlTally(d *domain, onset stamp) (seen, failing, vantages int) {
-	at := make([]bool, len(e.vantages))
+	at := make([]bool, e.places)
 	for s := range e.sites {
 		if e.sites[s].domain(d.track) == d {
 			continue
 		}
 		saw, bad := false, false
-		for v := range e.vantages {
-			c := e.cell(s, v)
-			if e.vantages[v].sick || c.at < onset {
+		for l := range e.lanes {
+			c := e.cell(s, l)
+			if e.lanes[l].sick || c.at < onset {
 				continue
 			}
-			saw, at[v] = true, true
+			saw, at[e.place(l)] = true, true
 			tr := &c.tracks[trackSite]
 			bad = bad || (e.fresh(tr) && tr.since >= onset.add(-e.p.ClearAfter))
 		}
@@ -224,11 +240,11 @@ type proof struct {
 
 // prove applies the gates. All must hold for a page; each failure to hold is a reason, in words.
 func (e *Engine) prove(d *domain, t *tally) proof {
-	minV := min(e.p.MinVantages, len(e.vantages))
+	minV := min(e.p.MinVantages, e.places)
 	if t.failing < e.p.MinOwners {
 		return proof{}
 	}
-	if len(t.vantages) < minV || (len(e.vantages) > 1 && t.without < min(2, e.p.MinOwners)) {
+	if len(t.vantages) < minV || (e.places > 1 && t.without < min(2, e.p.MinOwners)) {
 		return proof{notice: NoticeUnreachableFrom}
 	}
 	if t.seen < min(12, (t.owners+1)/2) {
@@ -255,7 +271,7 @@ const leastControls = 6
 func (e *Engine) proveByControls(d *domain, t *tally, p proof, say func(string, ...any)) proof {
 	seen, failing, vantages := e.controlTally(d, t.onset)
 	have := len(e.sites) - len(d.members)
-	if have >= leastControls && (seen < leastControls || vantages < min(2, len(e.vantages))) {
+	if have >= leastControls && (seen < leastControls || vantages < min(2, e.places)) {
 		return proof{} // wanted, on their way
 	}
 	if failing >= 2 && failing*10 >= seen {

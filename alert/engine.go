@@ -14,13 +14,13 @@ type Engine struct {
 	start stamp // nothing is decided before start + Quiet
 	now   stamp // the newest time seen
 
-	vantages  []vantage
-	vantageNo map[string]int
+	lanes     []lane
+	places    int            // how many vantages there are
+	vantageNo map[string]int // vantages by name; the number is that of the main lane
 	sites     []site
 	siteNo    map[string]int
-	anchors   []int  // site numbers
-	controls  bool   // there are too few anchors: every site serves as one
-	cells     []cell // sites[s] at vantages[v] is cells[s*len(vantages)+v]
+	pools     [numFamilies]pool
+	cells     []cell // sites[s] in lanes[l] is cells[s*len(lanes)+l]
 
 	domains   []*domain // in the order of their making
 	domainOf  map[Domain]*domain
@@ -42,6 +42,11 @@ type Engine struct {
 	scanned  stamp             // the last scan
 	slow     stamp             // the last slow scan
 	learned  map[uint64]string // what Dirty last gave, by site key
+
+	odd      []int         // sites with an oddity
+	review   stamp         // when those are to be looked at; 0 = not before something changes
+	reviewed stamp         // when they were last
+	settling time.Duration // how long a slow spell lasts before it is told: by then the anchors have been looked at too
 }
 
 // site is one watched site.
@@ -52,6 +57,8 @@ type site struct {
 	cdn    *domain // its edge; nil = none known
 	origin *domain // its owner
 	asked  stamp   // when other vantages were last asked about it
+	odd    *oddity // what is unusual about it; nil = nothing
+	lanes  [numFamilies]bool
 }
 
 // sample is the first accusing answer of a site's present spell, kept for evidence.
@@ -87,56 +94,56 @@ func (e *Engine) SetWorld(now time.Time, w World) {
 }
 
 func (e *Engine) setWorld(w World) {
-	oldCells, oldSites, oldVantages, oldNo := e.cells, e.siteNo, e.vantageNo, len(e.vantages)
-	old, oldV := e.sites, e.vantages
-	e.vantages, e.vantageNo = make([]vantage, len(w.Vantages)), make(map[string]int, len(w.Vantages))
-	for i, v := range w.Vantages {
-		e.vantages[i] = vantage{Vantage: v}
-		if j, ok := oldVantages[v.Name]; ok {
-			e.vantages[i] = oldV[j]
-			e.vantages[i].Vantage = v
-		}
-		e.vantageNo[v.Name] = i
-	}
+	all := slices.Concat(w.Sites, w.Anchors)
+	oldCells, oldLanes := e.cells, len(e.lanes)
+	from := e.setLanes(w, all)
 	for _, d := range e.domains {
 		d.members, d.owners, d.ownerSites, d.accusing = nil, nil, map[int]int{}, 0
 	}
-	e.accusing = 0
-	all := slices.Concat(w.Sites, w.Anchors)
-	e.sites, e.siteNo, e.anchors = make([]site, len(all)), make(map[string]int, len(all)), nil
-	e.cells = make([]cell, len(all)*len(e.vantages))
-	e.samples = nil
+	e.accusing, e.samples = 0, nil
+	old, oldNo := e.sites, e.siteNo
+	e.sites, e.siteNo = make([]site, len(all)), make(map[string]int, len(all))
+	e.cells = make([]cell, len(all)*len(e.lanes))
 	for i, s := range all {
 		e.siteNo[s.Name] = i
-		e.sites[i] = site{Site: s, key: s.Key(), owner: e.owner(s.Owner)}
-		if s.Anchor {
-			e.anchors = append(e.anchors, i)
+		e.sites[i] = site{Site: s, key: s.Key(), owner: e.owner(s.Owner), lanes: lanesOf(s)}
+		var was *site
+		if j, ok := oldNo[s.Name]; ok && old[j].key == e.sites[i].key {
+			was = &old[j]
+			e.keepCells(i, oldCells[j*oldLanes:(j+1)*oldLanes], from)
 		}
-		j, ok := oldSites[s.Name]
-		kept := ok && old[j].key == e.sites[i].key
-		if kept {
-			for v := range e.vantages {
-				if u, ok := oldVantages[e.vantages[v].Name]; ok {
-					e.cells[i*len(e.vantages)+v] = oldCells[j*oldNo+u]
-				}
-			}
-		}
-		if s.Anchor {
-			continue
-		}
-		e.join(i, &e.sites[i].origin, Domain{KindOrigin, s.Owner})
-		switch {
-		case s.CDN != "":
-			e.join(i, &e.sites[i].cdn, Domain{KindCDN, s.CDN})
-		case kept && old[j].cdn != nil:
-			e.join(i, &e.sites[i].cdn, old[j].cdn.Domain)
-		}
+		e.joinAll(i, was)
 	}
 	for _, i := range e.incidents {
 		e.bind(i)
 	}
-	e.controls = len(e.anchors) < 3
+	e.setPools()
+	e.keepOdd(old, from)
 	e.touched = true
+}
+
+// keepCells takes over what is known of site s; from tells the old number of each lane.
+func (e *Engine) keepCells(s int, cells []cell, from []int) {
+	for l := range e.lanes {
+		if from[l] >= 0 && e.uses(s, l) {
+			*e.cell(s, l) = cells[from[l]]
+		}
+	}
+}
+
+// joinAll makes site s a member of its domains; was is what it was in the world before, nil = no part of it.
+func (e *Engine) joinAll(s int, was *site) {
+	si := &e.sites[s]
+	if si.Anchor {
+		return
+	}
+	e.join(s, &si.origin, Domain{KindOrigin, si.Owner})
+	switch {
+	case si.CDN != "":
+		e.join(s, &si.cdn, Domain{KindCDN, si.CDN})
+	case was != nil && was.cdn != nil:
+		e.join(s, &si.cdn, was.cdn.Domain)
+	}
 }
 
 func (e *Engine) owner(name string) int {
@@ -149,44 +156,50 @@ func (e *Engine) owner(name string) int {
 	return n
 }
 
-func (e *Engine) cell(s, v int) *cell { return &e.cells[s*len(e.vantages)+v] }
+func (e *Engine) cell(s, l int) *cell { return &e.cells[s*len(e.lanes)+l] }
 
-// Observe takes one result. It is O(1), but for the fall or the recovery of a vantage, and allocates nothing when all is
-// well. Results of unknown sites and vantages, and such as are older than what is known, are left out.
+// Observe takes one result. It is O(1), but for the fall or the recovery of a lane, and allocates nothing when all is
+// well. Results of unknown sites and vantages, of lanes that the site does not use, and such as are older than what is
+// known, are left out.
 func (e *Engine) Observe(now time.Time, r *probe.Result) {
 	e.now = max(e.now, stampOf(now))
 	s, ok := e.siteNo[r.Site]
 	if !ok {
 		return
 	}
-	v, ok := e.vantageNo[r.Vantage]
+	p, ok := e.vantageNo[r.Vantage]
 	if !ok {
 		return
 	}
-	c := e.cell(s, v)
+	l, ok := e.laneOf(s, p, r.Family)
+	if !ok {
+		return
+	}
+	c := e.cell(s, l)
 	at := stampOf(r.At)
 	if at < c.at || at > e.now.add(time.Minute) {
 		return
 	}
-	e.vantages[v].last = at
+	e.lanes[l].last = at
 	if r.Pending {
 		if !c.pending {
 			c.pending = true
-			e.checkup(s, v, r, at)
-			e.suspect(s, v)
+			e.checkup(s, l, r, at)
+			e.suspect(s, l)
 		}
 		return
 	}
-	e.checkup(s, v, r, at)
+	e.checkup(s, l, r, at)
 	c.pending = false
-	if e.vantages[v].sick || r.Fault == probe.FaultLocal {
+	if e.lanes[l].sick || r.Fault == probe.FaultLocal {
 		return
 	}
-	e.hear(s, v, c, r)
+	e.hear(s, l, c, r)
+	e.notice(s, l, c, r)
 }
 
-// hear enters a final result of a healthy vantage into its cell and its domains.
-func (e *Engine) hear(s, v int, c *cell, r *probe.Result) {
+// hear enters a final result of a healthy lane into its cell and its domains.
+func (e *Engine) hear(s, l int, c *cell, r *probe.Result) {
 	at := stampOf(r.At)
 	start := at.add(-r.Time.Total)
 	c.at, c.class, c.fault = at, r.Class, r.Fault
@@ -202,7 +215,7 @@ func (e *Engine) hear(s, v int, c *cell, r *probe.Result) {
 		}
 		if d != nil && began {
 			e.remember(s, r)
-			e.suspect(s, v)
+			e.suspect(s, l)
 		}
 		e.touched = e.touched || d != nil && (began || ended || heard == accuses && d.open == nil)
 		if heard == speaks && k == trackEdge {
@@ -256,7 +269,7 @@ func (e *Engine) remember(s int, r *probe.Result) {
 func (e *Engine) Advance(now time.Time, out *Effects) {
 	e.now = max(e.now, stampOf(now))
 	quiet := e.now.sub(e.start) < e.p.Quiet
-	e.watchVantages()
+	e.watchLanes()
 	if e.now.sub(e.scanned) >= e.p.ScanEvery {
 		slow := e.now.sub(e.slow) >= e.p.SlowEvery
 		if slow {
@@ -266,6 +279,9 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 			e.judge(slow, out)
 		}
 		e.live(out)
+		if at := e.reviewAt(); at != 0 && at <= e.now {
+			e.reviewOdd()
+		}
 		e.touched, e.scanned = false, e.now
 	}
 	out.Want = append(out.Want, e.wants...)
@@ -290,18 +306,26 @@ func (e *Engine) judge(slow bool, out *Effects) {
 
 // Next is when Advance wants to be called at the latest; the zero time = not before the next Observe.
 func (e *Engine) Next() time.Time {
-	busy := len(e.incidents) > 0 || len(e.wants) > 0 || len(e.notices) > 0
-	for i := range e.vantages {
-		busy = busy || e.vantages[i].sick || e.vantages[i].checking
+	busy := len(e.incidents) > 0 || e.accusing > 0
+	for l := range e.lanes {
+		busy = busy || e.lanes[l].sick || e.lanes[l].checking
 	}
-	busy = busy || e.accusing > 0
+	at := e.reviewAt()
 	switch {
 	case e.touched || len(e.wants) > 0 || len(e.notices) > 0:
-		return e.scanned.add(e.p.ScanEvery).time()
+		at = sooner(at, e.scanned.add(e.p.ScanEvery))
 	case busy:
-		return e.scanned.add(e.p.SlowEvery).time()
+		at = sooner(at, e.scanned.add(e.p.SlowEvery))
 	}
-	return time.Time{}
+	return at.time()
+}
+
+// sooner is the earlier of two times; 0 = never.
+func sooner(a, b stamp) stamp {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // SetPolicy changes the numbers by which the engine decides from now on.

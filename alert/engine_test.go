@@ -26,6 +26,8 @@ type story struct {
 	queue   events
 	seq     uint64
 	fault   func(s *probe.Site, v *probe.Vantage, since time.Duration) probe.Verdict
+	fault6  func(s *probe.Site, v *probe.Vantage, since time.Duration) probe.Verdict // over IPv6; nil = fault
+	shape   func(r *probe.Result, since time.Duration)                               // gives results more than a verdict; nil = nothing
 	onset   time.Time
 	deaf    bool // wants are dropped
 	effects Effects
@@ -156,7 +158,11 @@ func (st *story) until(since time.Duration) *story {
 }
 
 func (st *story) probe(task probe.Task) {
-	v := st.fault(task.Site, task.Vantage, st.now.Sub(st.onset))
+	fault := st.fault
+	if task.Family == probe.FamilyIP6 && st.fault6 != nil {
+		fault = st.fault6
+	}
+	v := fault(task.Site, task.Vantage, st.now.Sub(st.onset))
 	took := 100 * time.Millisecond
 	if v.Class == probe.ClassConnectTimeout {
 		took = task.Timeout
@@ -165,7 +171,7 @@ func (st *story) probe(task probe.Task) {
 		v.CDN = cdnOf(task.Site)
 	}
 	st.seq++
-	r := probe.Result{Site: task.Site.Name, Vantage: task.Vantage.Name, Seq: st.seq, Sweep: task.Sweep, Attempt: 1, Verdict: v}
+	r := probe.Result{Site: task.Site.Name, Vantage: task.Vantage.Name, Family: task.Family, Seq: st.seq, Sweep: task.Sweep, Attempt: 1, Verdict: v}
 	if v.Class.Phase() >= probe.PhaseHTTP && v.Class != probe.ClassOK {
 		r.Status = 502
 	}
@@ -175,6 +181,10 @@ func (st *story) probe(task probe.Task) {
 		heap.Push(&st.queue, event{late.At, late, st.seq})
 	}
 	r.At, r.Time.Total = st.now.Add(took), took
+	if st.shape != nil {
+		st.shape(&r, st.now.Sub(st.onset))
+		r.At = st.now.Add(r.Time.Total)
+	}
 	heap.Push(&st.queue, event{r.At, r, st.seq})
 }
 
@@ -190,7 +200,10 @@ func (st *story) advance() {
 		i := slices.IndexFunc(st.w.Vantages, func(v *probe.Vantage) bool { return v.Name == want.Vantage })
 		all := slices.Concat(st.w.Sites, st.w.Anchors)
 		j := slices.IndexFunc(all, func(s *probe.Site) bool { return s.Name == want.Site })
-		st.sched.Ask(st.now, probe.Task{Site: all[j], Vantage: st.w.Vantages[i], By: want.By, Timeout: want.Timeout, Sweep: want.ID})
+		if fams := all[j].Families; want.Family != probe.FamilyAny && !slices.Contains(fams, want.Family) {
+			st.t.Errorf("got a wish for %s over %v, want one of %v", want.Site, want.Family, fams)
+		}
+		st.sched.Ask(st.now, probe.Task{Site: all[j], Vantage: st.w.Vantages[i], Family: want.Family, By: want.By, Timeout: want.Timeout, Sweep: want.ID})
 	}
 	st.effects.Want = st.effects.Want[:before]
 }
@@ -623,6 +636,7 @@ func TestTitleFitsAnSMS(t *testing.T) {
 func TestObserveAllocatesNothingWhenAllIsWell(t *testing.T) {
 	st := tell(t, world(20, 2), outage(well, 0, 0)).until(0)
 	r := probe.Result{Site: "nimbus03", Vantage: "v2", Verdict: probe.Verdict{Class: probe.ClassOK, CDN: "nimbus"}}
+	r.Time.Total, r.TLS.NotAfter, r.Addresses = 100*time.Millisecond, t0.Add(60*day), fourLooks()
 	if n := testing.AllocsPerRun(100, func() {
 		r.At = r.At.Add(time.Second)
 		st.e.Observe(st.now, &r)
@@ -635,6 +649,7 @@ func BenchmarkObserve(b *testing.B) {
 	w := world(10000, 4)
 	e := New(t0, DefaultPolicy(), w, Saved{})
 	r := probe.Result{Vantage: "v2", Verdict: probe.Verdict{Class: probe.ClassOK, CDN: "nimbus"}}
+	r.Time.Total, r.TLS.NotAfter = 100*time.Millisecond, t0.Add(60*day)
 	b.ReportAllocs()
 	for i := range b.N {
 		r.Site, r.At = w.Sites[i%10000].Name, t0.Add(time.Duration(i)*time.Microsecond)

@@ -139,14 +139,18 @@ const (
 	NoticeVantageBlocked   = "vantage_blocked"
 	NoticeUnreachableFrom  = "unreachable_from"
 	NoticeCofailure        = "cofailure"
-	NoticeSite             = "site"
+	NoticeSlow             = "slow"
 	NoticeOwner            = "owner"
+	NoticeSite             = "site"
+	NoticeCertExpiry       = "cert_expiry"
+	NoticeUnobservable     = "unobservable"
 )
 
 // Want is an extra probe that suspicion asks for. It may be dropped: then the engine is slower, not wrong.
 type Want struct {
 	ID      uint64
 	Vantage string
+	Family  probe.Family // FamilyAny where the site leaves no choice
 	Site    string
 	By      time.Time // not begun by then: drop it
 	Timeout time.Duration

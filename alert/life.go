@@ -14,8 +14,9 @@ type incident struct {
 	Incident
 	d        *domain
 	members  []member
-	memberNo map[int]int  // site number to index in members
-	shown    map[int]bool // vantage numbers that show it, or did
+	memberNo map[int]int       // site number to index in members
+	shown    map[int]bool      // lanes that show it, or did
+	over     [numFamilies]bool // those of the lanes that show it
 	toldAt   stamp
 	told     Counts
 	toldAs   Scope
@@ -38,7 +39,7 @@ func (e *Engine) judgeShared(d *domain, out *Effects) {
 	t := e.tally(d)
 	if t.suspects >= min(2, e.p.MinOwners) {
 		e.vouch(t.onset)
-		e.sweep(d)
+		e.sweep(d, t.fails)
 	}
 	p := e.prove(d, &t)
 	if !p.page {
@@ -69,8 +70,12 @@ func (e *Engine) strangely(d *domain, t *tally, p proof) {
 	}
 	n := Notice{Kind: p.notice, Key: p.noticeKey(d, p.notice), Domain: d.Domain}
 	if p.notice == NoticeUnreachableFrom && len(t.vantages) == 1 {
-		n.Vantage = e.vantages[t.vantages[0]].Name
-		n.Text = fmt.Sprintf("%s: %d of %d owners cannot be reached from %s, and can from elsewhere: look at that vantage's path to it", d.Domain, t.failing, t.seen, n.Vantage)
+		n.Vantage = e.lanes[t.vantages[0]].Name
+		over := ""
+		if !t.fails[0] {
+			over = " over IPv6"
+		}
+		n.Text = fmt.Sprintf("%s: %d of %d owners cannot be reached from %s%s, and can from elsewhere: look at that vantage's path to it", d.Domain, t.failing, t.seen, n.Vantage, over)
 	} else {
 		n.Text = fmt.Sprintf("%s: %d of %d owners fail together since %s UTC; the cause is not proven", d.Domain, t.failing, t.seen, clock(t.onset.time()))
 	}
@@ -82,24 +87,14 @@ func (p proof) noticeKey(d *domain, kind string) string { return kind + "/" + d.
 // judgeAlone decides whether an owner's sites fail by themselves: long enough, from enough places, and not because
 // their CDN does.
 func (e *Engine) judgeAlone(d *domain, out *Effects) {
-	need := min(e.p.MinVantages, len(e.vantages))
+	need := min(e.p.MinVantages, e.places)
 	severity, onset := Severity(""), stamp(0)
 	for _, s := range d.members {
 		si := &e.sites[s]
 		if c := si.cdn; si.Alert.String() == "none" || c != nil && c.open != nil {
 			continue
 		}
-		places, first := 0, stamp(0)
-		for v := range e.vantages {
-			t := &e.cell(s, v).tracks[trackSite]
-			if t.since == 0 || e.vantages[v].sick || e.vantages[v].vouched < t.since {
-				continue
-			}
-			places++
-			if first == 0 || t.since < first {
-				first = t.since
-			}
-		}
+		places, first := e.alone(s)
 		if first == 0 || e.now.sub(first) < e.p.Alone {
 			continue
 		}
@@ -121,6 +116,22 @@ func (e *Engine) judgeAlone(d *domain, out *Effects) {
 		fmt.Sprintf("it lasts for %s and is seen from %s", rough(e.now.sub(onset)), plural(need, "vantage", "vantages at least")),
 		"nothing that it shares with other owners' sites fails",
 	}, out)
+}
+
+// alone counts the vantages from where site s fails, and says since when it does.
+func (e *Engine) alone(s int) (places int, first stamp) {
+	for p := range e.places {
+		fails := false
+		for l := range e.lanesAt(p) {
+			t := &e.cell(s, l).tracks[trackSite]
+			if t.since != 0 && !e.lanes[l].sick && e.lanes[l].vouched >= t.since {
+				fails = true
+				first = sooner(first, t.since)
+			}
+		}
+		places += btoi(fails)
+	}
+	return places, first
 }
 
 func plural(n int, one, many string) string {
@@ -164,30 +175,14 @@ func (e *Engine) enter(i *incident) {
 
 // follow brings an incident's members, counts and scope up to now.
 func (e *Engine) follow(i *incident) {
-	onset := stampOf(i.Onset)
 	for n := range i.members {
 		i.members[n].Now = false // one that has moved away is no longer followed
 	}
 	var failing, of Counts
 	failOwners, ofOwners := map[int]bool{}, map[int]bool{}
-	nowAt, seenAt := make([]bool, len(e.vantages)), make([]int, len(e.vantages))
+	nowAt, seenAt := make([]bool, e.places), make([]int, e.places)
 	for _, s := range i.d.members {
-		bad, seen := false, false
-		for v := range e.vantages {
-			t := &e.cell(s, v).tracks[i.d.track]
-			if e.vantages[v].sick || max(t.good, t.last) < onset {
-				continue
-			}
-			seen = true
-			seenAt[v]++
-			if t.last >= onset {
-				e.show(i, s, v, t)
-			}
-			if t.since != 0 && e.isMember(i, s) && !e.stale(s, e.cell(s, v)) {
-				bad = true
-				nowAt[v] = true
-			}
-		}
+		bad, seen := e.followSite(i, s, nowAt, seenAt)
 		of.Sites += btoi(seen)
 		if seen {
 			ofOwners[e.sites[s].owner] = true
@@ -201,7 +196,7 @@ func (e *Engine) follow(i *incident) {
 		}
 	}
 	failing.Owners, of.Owners = len(failOwners), len(ofOwners)
-	for v := range e.vantages {
+	for v := range e.places {
 		failing.Vantages += btoi(nowAt[v])
 		of.Vantages += btoi(seenAt[v] > 0)
 	}
@@ -212,18 +207,43 @@ func (e *Engine) follow(i *incident) {
 	}
 }
 
+// followSite brings up to now what an incident knows of site s: whether it fails, whether it was seen since the onset.
+func (e *Engine) followSite(i *incident, s int, nowAt []bool, seenAt []int) (bad, seen bool) {
+	onset := stampOf(i.Onset)
+	for v := range e.places {
+		here := false
+		for l := range e.lanesAt(v) {
+			t := &e.cell(s, l).tracks[i.d.track]
+			if e.lanes[l].sick || max(t.good, t.last) < onset {
+				continue
+			}
+			here = true
+			if t.last >= onset {
+				e.show(i, s, l, t)
+			}
+			if t.since != 0 && e.isMember(i, s) && !e.stale(s, e.cell(s, l)) {
+				bad, nowAt[v] = true, true
+			}
+		}
+		seen = seen || here
+		seenAt[v] += btoi(here)
+	}
+	return bad, seen
+}
+
 // worst keeps the counts of the worst moment of a wave.
 func (i *incident) worst(c Counts) {
+	vantages := max(i.Failing.Vantages, c.Vantages)
 	if c.Owners > i.Failing.Owners || c.Owners == i.Failing.Owners && c.Sites >= i.Failing.Sites {
 		i.Failing = c
 	}
-	i.Failing.Vantages = max(i.Failing.Vantages, c.Vantages)
+	i.Failing.Vantages = vantages
 }
 
 func (e *Engine) isMember(i *incident, s int) bool { _, ok := i.memberNo[s]; return ok }
 
-// show enters that site s fails at vantage v. A site that was bad before the onset is no member.
-func (e *Engine) show(i *incident, s, v int, t *track) {
+// show enters that site s fails in lane l. A site that was bad before the onset is no member.
+func (e *Engine) show(i *incident, s, l int, t *track) {
 	n, ok := i.memberNo[s]
 	if !ok {
 		if t.since != 0 && t.since < stampOf(i.Onset) {
@@ -231,17 +251,17 @@ func (e *Engine) show(i *incident, s, v int, t *track) {
 		}
 		n = len(i.members)
 		i.memberNo[s] = n
-		c := e.cell(s, v)
+		c := e.cell(s, l)
 		m := member{site: s, Member: Member{Site: e.sites[s].Name, Owner: e.sites[s].Owner, Since: max(t.since, stampOf(i.Onset)).time(), Class: c.class.String()}}
 		e.evidence(i, s, &m)
 		i.members = append(i.members, m)
 	}
 	m := &i.members[n]
 	m.last = max(m.last, t.last)
-	if name := e.vantages[v].Name; !slices.Contains(m.Vantages, name) {
+	if name := e.lanes[l].Name; !slices.Contains(m.Vantages, name) {
 		m.Vantages = append(m.Vantages, name)
 	}
-	i.shown[v] = true
+	i.shown[l], i.over[e.family(l)] = true, true
 }
 
 // evidence adds the first failing answer of a new member.
@@ -263,7 +283,7 @@ func (e *Engine) evidence(i *incident, s int, m *member) {
 // highest one in at least 80 % of the regions of healthy vantages.
 func (i *incident) scope(e *Engine, seen []int) {
 	type share struct{ failing, seen int }
-	failing := make([]int, len(e.vantages))
+	failing := make([]int, e.places)
 	for k := range i.members {
 		for _, name := range i.members[k].Vantages {
 			if v, ok := e.vantageNo[name]; ok {
@@ -272,8 +292,8 @@ func (i *incident) scope(e *Engine, seen []int) {
 		}
 	}
 	regions := map[string]share{}
-	for v := range e.vantages {
-		if r := e.vantages[v].Region; !e.vantages[v].sick && seen[v] > 0 {
+	for v := range e.places {
+		if r := e.lanes[v].Region; seen[v] > 0 {
 			x := regions[r]
 			regions[r] = share{x.failing + failing[v], x.seen + seen[v]}
 		}
@@ -347,19 +367,22 @@ func (e *Engine) recovers(i *incident) bool {
 	if e.failingNow(i)*10 >= max(1, len(i.members)) {
 		return false
 	}
-	end, witnesses := i.end(), 0
-	for v := range e.vantages {
-		if !i.shown[v] || e.vantages[v].sick {
-			continue
+	end, shown, witnesses := i.end(), 0, 0
+	for v := range e.places {
+		showed, answers := false, false
+		for l := range e.lanesAt(v) {
+			showed = showed || i.shown[l]
+			answers = answers || i.shown[l] && !e.lanes[l].sick && e.answers(i, l, end)
 		}
-		for k := range i.members {
-			if e.cell(i.members[k].site, v).tracks[i.d.track].good > end {
-				witnesses++
-				break
-			}
-		}
+		shown += btoi(showed)
+		witnesses += btoi(answers)
 	}
-	return witnesses*3 >= len(i.shown)*2
+	return witnesses*3 >= shown*2
+}
+
+// answers tells whether a member of an incident has answered well in lane l since the end of its failure.
+func (e *Engine) answers(i *incident, l int, end stamp) bool {
+	return slices.ContainsFunc(i.members, func(m member) bool { return e.cell(m.site, l).tracks[i.d.track].good > end })
 }
 
 // end is when the last member that recovered failed last. Without members, because none is watched any more, it is when
@@ -454,6 +477,12 @@ func (e *Engine) restore(in Incident) {
 	for _, m := range in.Members {
 		i.members = append(i.members, member{Member: m, last: last})
 	}
+	for n := range in.Evidence {
+		r := &in.Evidence[n]
+		s, known := e.siteNo[r.Site]
+		i.over[btoi(known && r.Family == probe.FamilyIP6 && e.sites[s].lanes[1])] = true
+	}
+	i.over[0] = i.over[0] || !i.over[1]
 	e.bind(i)
 	e.enter(i)
 }
@@ -474,8 +503,14 @@ func (e *Engine) bind(i *incident) {
 		i.memberNo[s] = len(i.members)
 		i.members = append(i.members, m)
 		for _, name := range m.Vantages {
-			if v, ok := e.vantageNo[name]; ok {
-				i.shown[v] = true
+			v, ok := e.vantageNo[name]
+			if !ok {
+				continue
+			}
+			for l := range e.lanesAt(v) {
+				if i.over[e.family(l)] {
+					i.shown[l] = true
+				}
 			}
 		}
 	}

@@ -25,10 +25,10 @@ func (e *Engine) View(now time.Time, v *View) {
 		}
 	}
 	slices.SortFunc(v.Domains, func(a, b DomainView) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
-	for i := range e.vantages {
-		va := &e.vantages[i]
+	for l := range e.lanes {
+		la := &e.lanes[l]
 		v.Vantages = append(v.Vantages, VantageView{
-			Name: va.Name, Region: va.Region, Healthy: !va.sick, Since: va.since.time(), Why: va.why, LastAt: va.last.time(),
+			Name: la.label, Region: la.Region, Healthy: !la.sick, Since: la.since.time(), Why: la.why, LastAt: la.last.time(),
 		})
 	}
 	for s := range e.sites {
@@ -43,10 +43,10 @@ func (e *Engine) viewDomain(d *domain) DomainView {
 	}
 	for _, s := range d.members {
 		m := &e.ownerSeen[e.sites[s].owner]
-		for v := range e.vantages {
-			c := e.cell(s, v)
+		for l := range e.lanes {
+			c := e.cell(s, l)
 			t := &c.tracks[d.track]
-			if e.vantages[v].sick || max(t.good, t.last) == 0 || e.stale(s, c) {
+			if e.lanes[l].sick || max(t.good, t.last) == 0 || e.stale(s, c) {
 				continue
 			}
 			m.seen = true
@@ -70,20 +70,22 @@ func (e *Engine) viewDomain(d *domain) DomainView {
 
 func (e *Engine) viewSite(s int) SiteView {
 	si := &e.sites[s]
-	w := SiteView{Site: si.Name, URL: si.URL.String(), Group: si.Group, Owner: si.Owner, Anchor: si.Anchor, Cells: make([]CellView, len(e.vantages))}
+	w := SiteView{Site: si.Name, URL: si.URL.String(), Group: si.Group, Owner: si.Owner, Anchor: si.Anchor, Cells: make([]CellView, len(e.lanes))}
 	if si.cdn != nil {
 		w.CDN = si.cdn.Name
 	}
-	for v := range e.vantages {
-		c := e.cell(s, v)
-		w.Cells[v] = CellView{State: e.state(s, v, c), Class: c.class, Fault: c.fault, At: c.at.time(), Since: c.tracks[trackSite].since.time()}
+	for l := range e.lanes {
+		c := e.cell(s, l)
+		w.Cells[l] = CellView{State: e.state(s, l, c), Class: c.class, Fault: c.fault, At: c.at.time(), Since: c.tracks[trackSite].since.time()}
 	}
 	return w
 }
 
-func (e *Engine) state(s, v int, c *cell) CellState {
+func (e *Engine) state(s, l int, c *cell) CellState {
 	switch {
-	case e.vantages[v].sick:
+	case !e.uses(s, l):
+		return CellNone
+	case e.lanes[l].sick:
 		return CellSick
 	case c.at == 0 && !c.pending:
 		return CellNone

@@ -31,6 +31,9 @@ type Policy struct {
 	Alone      time.Duration // a site that fails alone is told after so long
 	Update     time.Duration // least time between two updates of one incident
 
+	Unobservable time.Duration // a site whose every answer is a block for so long is told
+	Accustom     time.Duration // slowness that lasts so long is the site's habit from then on
+
 	SweepTimeout time.Duration // of one extra probe
 	SweepBy      time.Duration // an extra probe not begun by then is dropped
 	SweepEvery   time.Duration // least time between two sweeps of one domain, or two self-checks of a vantage
@@ -46,6 +49,7 @@ func DefaultPolicy() Policy {
 		MinOwners: 3, MinVantages: 2, MinShare: 0.5,
 		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 2 * time.Second, Quarantine: 60 * time.Second,
 		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Leave: 30 * time.Minute, Alone: 120 * time.Second, Update: 60 * time.Second,
+		Unobservable: 30 * time.Minute, Accustom: 24 * time.Hour,
 		SweepTimeout: 4 * time.Second, SweepBy: 2 * time.Second, SweepEvery: 10 * time.Second,
 		ScanEvery: 50 * time.Millisecond, SlowEvery: 250 * time.Millisecond,
 	}
@@ -55,6 +59,7 @@ func DefaultPolicy() Policy {
 func (p Policy) Scale(n float64) Policy {
 	for _, d := range []*time.Duration{
 		&p.Window, &p.Quiet, &p.Hold, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Leave, &p.Alone, &p.Update,
+		&p.Unobservable, &p.Accustom,
 		&p.SweepTimeout, &p.SweepBy, &p.SweepEvery, &p.ScanEvery, &p.SlowEvery,
 	} {
 		*d = time.Duration(float64(*d) / n)
@@ -74,7 +79,7 @@ type View struct {
 	QuietTill time.Time     `json:"quiet_till,omitzero"` // nothing is decided before, because the daemon has just started
 	Incidents []Incident    `json:"incidents"`           // not resolved, the oldest first; then the last resolved ones
 	Domains   []DomainView  `json:"domains"`             // by kind and name
-	Vantages  []VantageView `json:"vantages"`            // in the order of the world
+	Vantages  []VantageView `json:"vantages"`            // in the order of the world, then each "NAME (ip6)" where IPv6 is looked at by itself
 	Sites     []SiteView    `json:"sites"`               // in the order of the world; anchors last
 }
 
@@ -100,7 +105,7 @@ type VantageView struct {
 	LastAt  time.Time `json:"last_at,omitzero"`
 }
 
-// SiteView is a site as the engine sees it now, with a cell for each vantage, in their order.
+// SiteView is a site as the engine sees it now, with a cell for each of View.Vantages, in their order.
 type SiteView struct {
 	Site   string     `json:"site"`
 	URL    string     `json:"url"`
