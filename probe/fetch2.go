@@ -92,5 +92,8 @@ func (a *attempt) askOverQUIC(u *url.URL, to netip.AddrPort, share time.Duration
 		reply.Response.Body = decode(reply.Response.Get("Content-Encoding"), reply.Response.Body)
 		a.e.Response = reply.Response
 	}
+	if reply.Class == ClassTLSCertExpired && len(reply.Shown) > 0 {
+		reply.Detail = a.checkClock(reply.Shown[0], reply.Detail)
+	}
 	return reply.Class, reply.Detail
 }

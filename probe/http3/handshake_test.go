@@ -233,3 +233,17 @@ func TestCancel(t *testing.T) {
 		return (&server{}).serve(t, after(join(headers(":status", "200"), data("some")), leave(cancel)))
 	})
 }
+
+// Of several addresses, one that is silent must leave time for the others.
+func TestPatience(t *testing.T) {
+	silent := listen(t)
+	q := &probe.HTTP3Request{
+		Conn: listen(t), Addr: silent.LocalAddr().(*net.UDPAddr).AddrPort(), Host: host, Roots: pki().roots, Request: get(),
+		Patience: 100 * time.Millisecond, MaxHeader: 1 << 10, MaxBody: 1 << 10,
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if r := Do(ctx, q); r.Class != probe.ClassConnectTimeout || r.Handshake > 30*time.Second {
+		t.Errorf("got %v after %v (%s)", r.Class, r.Handshake, r.Detail)
+	}
+}

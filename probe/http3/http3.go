@@ -45,8 +45,13 @@ func Do(ctx context.Context, q *probe.HTTP3Request) (r probe.HTTP3Reply) {
 	t := &quic.Transport{Conn: s}
 	defer t.Close() // waits for its reader; the connections have ended by then
 	started := time.Now()
-	conn, err := t.Dial(ctx, net.UDPAddrFromAddrPort(unmap(q.Addr)), tlsConfig(q), quicConfig(ctx))
+	dialing, stop := ctx, context.CancelFunc(func() {})
+	if q.Patience > 0 {
+		dialing, stop = context.WithTimeout(ctx, q.Patience) // of the handshake alone
+	}
+	conn, err := t.Dial(dialing, net.UDPAddrFromAddrPort(unmap(q.Addr)), tlsConfig(q), quicConfig(ctx))
 	r.Handshake = time.Since(started)
+	stop()
 	if err != nil {
 		r.Class, r.Detail = handshakeClass(ctx, err, s)
 		r.Shown = unverified(err)
