@@ -145,6 +145,7 @@ func TestPackets(t *testing.T) {
 			if r.Class != want {
 				t.Errorf("%s: got %v (%s), want %v", name, r.Class, r.Why, want)
 			}
+			happened.Store(r.Class, t.Name())
 			_ = tun.Close()
 			<-ended
 		})

@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -17,6 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -66,7 +69,9 @@ func (g *rig) probeIn(ctx context.Context, late func(Result)) Result {
 	if g.prober == nil {
 		g.prober = NewProber(g.conf)
 	}
-	return g.prober.Probe(ctx, g.task, late)
+	r := g.prober.Probe(ctx, g.task, late)
+	happened.Store(r.Class, g.t.Name())
+	return r
 }
 
 // wants checks the class of one probe.
@@ -77,6 +82,34 @@ func (g *rig) wants(want Class) Result {
 		g.t.Errorf("got %v (%s), want %v", r.Class, r.Why, want)
 	}
 	return r
+}
+
+// happened are the classes that a probe of a real socket gave here, and the last test in which it did.
+var happened sync.Map
+
+// TestMain tells which classes of transport no test made happen, when all tests have run.
+func TestMain(m *testing.M) {
+	if os.Getenv(descriptorTest) != "" {
+		os.Exit(probeWithoutDescriptors())
+	}
+	code := m.Run()
+	partial := flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.skip").Value.String() != "" || os.Geteuid() != 0
+	for c := range Classes {
+		if _, ok := happened.Load(c); !ok && !judged(c) && code == 0 && !partial {
+			fmt.Fprintf(os.Stderr, "no test makes %v happen\n", c)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// judged tells whether a class is told from a whole response, or needs an accident that no test can arrange.
+func judged(c Class) bool {
+	switch c {
+	case ClassHTTPInterference, ClassHTTPChallenged, ClassHTTPBlocked, ClassHTTPConfigError, ClassHTTPEdgeError, ClassHTTPServerErrorUnattributed, ClassTLSOther:
+		return true
+	}
+	return false
 }
 
 // judgeByStatus is as little of a Judge as these tests need.
@@ -295,6 +328,8 @@ func (a *authority) leaf(name string, change ...func(*x509.Certificate)) tls.Cer
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.key}
 }
+
+var noCancel = context.Background()
 
 var quiet = log.New(io.Discard, "", 0)
 
