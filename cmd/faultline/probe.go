@@ -130,8 +130,10 @@ func (f *probeFlags) print(out io.Writer, looks []look) error {
 		return p.err
 	}
 	p.compare(looks)
+	told := map[probe.Class]bool{}
 	for i := range looks {
-		if !looks[i].result.OK() {
+		if class := looks[i].result.Class; !told[class] { // one look of each kind is explained
+			told[class] = true
 			p.printf("\n")
 			p.explain(&looks[i])
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,17 @@ func (r *reader) anchors(t *table, names map[string]string) []*probe.Site {
 		out = append(out, s)
 	}
 	return out
+}
+
+// anchorFamilies looks at the anchors over IPv6 too where a site is looked at over it by itself: they tell whether the vantage's
+// IPv6 is well.
+func anchorFamilies(c *Config) {
+	if !slices.ContainsFunc(c.Sites, func(s *probe.Site) bool { return slices.Contains(s.Families, probe.FamilyIP6) }) {
+		return
+	}
+	for _, s := range c.Anchors {
+		s.Families = families["both"]
+	}
 }
 
 func quoted(list []string) string {

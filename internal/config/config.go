@@ -134,6 +134,7 @@ func (r *reader) config(t *table, h host) *Config {
 	r.policy(a, &c.Policy)
 	c.Anchors = r.anchors(a, names)
 	a.done()
+	anchorFamilies(c)
 	c.Channels = r.channels(t.subs("channel"))
 	t.done()
 	r.together(c)
