@@ -1,0 +1,175 @@
+package probe
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// Bounds of following redirects: how many, and how long a Location may be, in bytes.
+const (
+	maxHops     = 5
+	maxLocation = 8 << 10
+)
+
+// follow makes requests from the site's URL to where its redirects end.
+func (a *attempt) follow() (Class, string) {
+	u := a.t.Site.URL
+	seen := map[string]bool{}
+	for range maxHops + 1 {
+		if seen[u.String()] {
+			return ClassHTTPRedirectLoop, "the redirects lead back to " + clip(u.String())
+		}
+		seen[u.String()] = true
+		a.e.Host, a.e.Response, a.e.CNAME = u.Hostname(), nil, nil
+		class, detail := a.hop(u)
+		next := a.redirect(u)
+		if class != ClassOK || next == nil {
+			return class, detail
+		}
+		if next.Scheme != "http" && next.Scheme != "https" || next.Hostname() == "" {
+			return ClassOK, "" // nowhere to follow: the redirect is the answer
+		}
+		a.e.Foreign = a.e.Foreign || foreign(a.t.Site.URL.Hostname(), next.Hostname())
+		u = next
+		a.r.Final = clip(u.String())
+	}
+	return ClassHTTPRedirectLoop, "more than " + strconv.Itoa(maxHops) + " redirects"
+}
+
+// hop makes one request: resolve, connect, tls, http.
+func (a *attempt) hop(u *url.URL) (Class, string) {
+	started, host := time.Now(), u.Hostname()
+	addrs, class, detail := a.addresses(host)
+	a.r.Time.Resolve += time.Since(started)
+	if class != ClassOK {
+		return class, clip(detail)
+	}
+	if a.overQUIC(u) {
+		return a.hopOverQUIC(u, addrs)
+	}
+	started = time.Now()
+	wire, class, detail := a.connect(addrs, u)
+	a.r.Time.Connect += time.Since(started)
+	if class != ClassOK {
+		return class, clip(detail)
+	}
+	defer wire.Close()
+	_ = wire.SetDeadline(a.deadline)
+	stop := closing(a.ctx, wire)
+	defer stop()
+	if u.Scheme != "https" {
+		return a.fetch(wire, u)
+	}
+	started = time.Now()
+	secure, class, detail := a.handshake(wire, host)
+	a.r.Time.TLS += time.Since(started)
+	if class != ClassOK {
+		return class, detail
+	}
+	if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		return a.fetchHTTP2(secure, u)
+	}
+	return a.fetch(secure, u)
+}
+
+// addresses are those that host has and that a probe may go to; none where the vantage's proxy is given the name. The result
+// shows the DNS of the first name, which is the site's, or of the one that failed.
+func (a *attempt) addresses(host string) ([]netip.Addr, Class, string) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return a.literal(addr.Unmap())
+	}
+	if a.only.IsValid() && host == a.t.Site.URL.Hostname() {
+		return []netip.Addr{a.only}, ClassOK, ""
+	}
+	if a.t.Vantage.Proxy != nil && len(a.t.Vantage.Resolvers) == 0 {
+		return nil, ClassOK, ""
+	}
+	res := a.p.resolve(a.ctx, a.t.Vantage, a.t.Family, host)
+	a.e.CNAME = res.info.CNAME
+	may := a.p.guarded(a.t.Site, res.info.Addrs)
+	if res.class == ClassOK && len(may) == 0 {
+		res.class = ClassDNSBogusAnswer
+		res.detail = fmt.Sprintf("%s leads to %v, which is no public address; allow_addresses would let it through", host, res.info.Addrs[0])
+	}
+	if a.name == "" || res.class != ClassOK {
+		a.r.DNS, a.name, a.raw, a.res = res.info, host, res.raw, res
+	}
+	if a.first == nil {
+		a.first = may
+	}
+	return may, res.class, res.detail
+}
+
+// literal is the address that stands in a URL in place of a name. One where no public site is, is our own guard's to
+// refuse; a site that leads there is not the site, but what captive portals do.
+func (a *attempt) literal(addr netip.Addr) ([]netip.Addr, Class, string) {
+	if fam := a.t.Family; fam != FamilyAny && addr.Is4() != (fam == FamilyIP4) {
+		return nil, ClassDNSNoData, fmt.Sprintf("%v is no address of the family %v", addr, fam)
+	}
+	may := a.p.guarded(a.t.Site, []netip.Addr{addr})
+	switch {
+	case len(may) > 0:
+		return may, ClassOK, ""
+	case a.r.Final != "":
+		return nil, ClassHTTPInterference, fmt.Sprintf("it leads to %v, which is no public address", addr)
+	default:
+		return nil, ClassConnectDenied, fmt.Sprintf("%v is no public address; allow_addresses would let it through", addr)
+	}
+}
+
+// port is the port of a URL; 0, which refuses, where what it says is none.
+func port(u *url.URL) uint16 {
+	switch {
+	case u.Port() != "":
+		n, _ := strconv.ParseUint(u.Port(), 10, 16)
+		if n > math.MaxUint16 {
+			return 0
+		}
+		return uint16(n)
+	case u.Scheme == "http":
+		return 80
+	default:
+		return 443
+	}
+}
+
+// redirect is where the answer leads; nil = it is the answer itself.
+func (a *attempt) redirect(from *url.URL) *url.URL {
+	resp := a.e.Response
+	if resp == nil || !slices.Contains([]int{301, 302, 303, 307, 308}, resp.Status) {
+		return nil
+	}
+	if e := &a.t.Site.Expect; len(e.Status) > 0 && e.OK(resp.Status) {
+		return nil
+	}
+	location := resp.Get("Location")
+	if location == "" || len(location) > maxLocation {
+		return nil
+	}
+	to, err := from.Parse(location)
+	if err != nil {
+		return nil
+	}
+	to.Fragment, to.User = "", nil
+	return to
+}
+
+// foreign tells whether two hosts are of different registrable domains.
+func foreign(a, b string) bool {
+	reg := func(h string) string {
+		h = strings.ToLower(strings.TrimSuffix(h, "."))
+		if d, err := publicsuffix.EffectiveTLDPlusOne(h); err == nil {
+			return d
+		}
+		return h
+	}
+	return reg(a) != reg(b)
+}
