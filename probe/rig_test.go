@@ -106,7 +106,7 @@ func TestMain(m *testing.M) {
 // judged tells whether a class is told from a whole response, or needs an accident that no test can arrange.
 func judged(c Class) bool {
 	switch c {
-	case ClassHTTPInterference, ClassHTTPChallenged, ClassHTTPBlocked, ClassHTTPConfigError, ClassHTTPEdgeError, ClassHTTPServerErrorUnattributed, ClassTLSOther:
+	case ClassHTTPInterference, ClassHTTPChallenged, ClassHTTPBlocked, ClassHTTPRateLimited, ClassHTTPConfigError, ClassHTTPEdgeError, ClassHTTPServerErrorUnattributed, ClassTLSOther:
 		return true
 	}
 	return false
