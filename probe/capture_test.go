@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,8 +64,9 @@ func TestAFirstFailureIsCaptured(t *testing.T) {
 func TestOneCapturePerSpell(t *testing.T) {
 	g := newRig(t)
 	g.conf.Captures = NewCaptures()
-	answer := teapot
-	g.serve(func(c net.Conn) { says(answer)(c) })
+	var answer atomic.Value
+	answer.Store(teapot)
+	g.serve(func(c net.Conn) { says(answer.Load().(string))(c) })
 	count := func(want int) {
 		t.Helper()
 		g.probe()
@@ -74,11 +76,11 @@ func TestOneCapturePerSpell(t *testing.T) {
 	}
 	count(1)
 	count(1)
-	answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+	answer.Store("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 	count(2) // another class
-	answer = good
+	answer.Store(good)
 	count(2)
-	answer = teapot
+	answer.Store(teapot)
 	count(3) // a new spell
 }
 

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -72,6 +74,41 @@ func TestRedirectsWithoutEnd(t *testing.T) {
 		says(fmt.Sprintf("HTTP/1.1 302 Found\r\nLocation: /%d\r\nContent-Length: 0\r\n\r\n", n.Add(1)))(c)
 	})
 	g.wants(ClassHTTPRedirectLoop)
+}
+
+func TestContentThatIsNotTheSites(t *testing.T) {
+	f := func(x Expect, want Class) {
+		t.Helper()
+		g := newRig(t)
+		g.site.Expect = x
+		g.serve(says(good))
+		g.wants(want)
+	}
+	f(Expect{Body: regexp.MustCompile(`^hello$`)}, ClassOK)
+	f(Expect{Body: regexp.MustCompile(`log in`)}, ClassHTTPContentMismatch)
+	f(Expect{NotBody: regexp.MustCompile(`hell`)}, ClassHTTPContentMismatch)
+}
+
+// A browser follows a redirect to a name that is not ASCII; on the wire it is asked for in Punycode.
+func TestRedirectToAnInternationalName(t *testing.T) {
+	g := newRig(t)
+	var asked atomic.Value
+	to := g.serve(func(c net.Conn) {
+		r, err := readRequest(c)
+		if err != nil {
+			return
+		}
+		if r.URL.Path == "/" {
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 302 Found\r\nLocation: http://B\u00fccher.example:%d/x\r\nContent-Length: 0\r\n\r\n", c.LocalAddr().(*net.TCPAddr).Port)
+			return
+		}
+		asked.Store(r.Host)
+		_, _ = io.WriteString(c, good)
+	})
+	g.wants(ClassOK)
+	if got, want := asked.Load(), fmt.Sprintf("xn--bcher-kva.example:%d", to.Port()); got != want {
+		t.Errorf("got the host %v, want %s", got, want)
+	}
 }
 
 func TestABombIsBounded(t *testing.T) {

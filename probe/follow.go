@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
 )
 
@@ -159,7 +161,26 @@ func (a *attempt) redirect(from *url.URL) *url.URL {
 		return nil
 	}
 	to.Fragment, to.User = "", nil
+	if ASCIIHost(to) != nil {
+		return nil
+	}
 	return to
+}
+
+// ASCIIHost gives u's host the form in which DNS, TLS and HTTP carry it: in lower case, an internationalised name in
+// Punycode. The error says that the name cannot be one.
+func ASCIIHost(u *url.URL) error {
+	host := u.Hostname()
+	if !strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		u.Host = strings.ToLower(u.Host)
+		return nil
+	}
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil {
+		return fmt.Errorf("%q is no name: %w", clip(host), err)
+	}
+	u.Host = ascii + strings.TrimPrefix(u.Host, host)
+	return nil
 }
 
 // foreign tells whether two hosts are of different registrable domains.

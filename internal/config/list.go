@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ func (r *reader) siteLists(ts []*table, defaults probe.Site, have []*probe.Site,
 	}
 	var out []*probe.Site
 	for _, t := range ts {
-		l := siteList{r: r, t: t, base: defaults, names: names, seen: seen}
+		l := siteList{r: r, t: t, base: defaults, names: names, seen: seen, numbers: map[string]int{}}
 		file := r.path(t.str("file", ""))
 		format := t.oneOf("format", "list", "citizenlab", "list")
 		l.categories = t.strs("categories", "[]")
@@ -41,9 +42,9 @@ func (r *reader) siteLists(ts []*table, defaults probe.Site, have []*probe.Site,
 		}
 		l.file = file
 		if format == "citizenlab" {
-			l.citizenLab(text)
+			l.citizenLab(text, func(line int, raw, _ string) { l.add(line, raw, "", l.base) })
 		} else {
-			l.plain(text)
+			l.plain(text, func(line int, raw string) { l.add(line, raw, "", l.base) })
 		}
 		if len(l.sites) == 0 && !l.failed {
 			t.problem("file", "%s gives no site; is the format right, and do the categories occur in it?", clip(file))
@@ -65,37 +66,35 @@ type siteList struct {
 	seen       map[string]bool
 	sites      []*probe.Site
 	failed     bool // a mistake was told
+	warned     int
+	numbers    map[string]int // how often a name was asked for again
 }
 
 // maxListWarnings bounds what is told of one list.
 const maxListWarnings = 20
 
-func (l *siteList) warn(line int, format string, args ...any) {
-	n := 0
-	for _, w := range l.r.warnings {
-		if w.File == l.file {
-			n++
-		}
-	}
-	if n < maxListWarnings {
-		l.r.warnings = append(l.r.warnings, Problem{l.file, line, "url", fmt.Sprintf(format, args...)})
+func (l *siteList) warn(line int, key, format string, args ...any) {
+	if l.warned++; l.warned <= maxListWarnings {
+		l.r.warnings = append(l.r.warnings, Problem{l.file, line, key, fmt.Sprintf(format, args...)})
 	}
 }
 
 // plain reads one URL a line; # begins a comment.
-func (l *siteList) plain(text []byte) {
-	for i, line := range strings.Split(string(text), "\n") {
+func (l *siteList) plain(text []byte, add func(line int, raw string)) {
+	n := 0
+	for line := range strings.SplitSeq(string(bytes.TrimPrefix(text, []byte("\ufeff"))), "\n") {
+		n++
 		if line, _, _ = strings.Cut(line, " #"); strings.HasPrefix(line, "#") {
 			continue
 		}
 		if line = strings.TrimSpace(line); line != "" {
-			l.add(i+1, line)
+			add(n, line)
 		}
 	}
 }
 
 // citizenLab reads a test list of the Citizen Lab: url,category_code,category_description,date_added,source,notes.
-func (l *siteList) citizenLab(text []byte) {
+func (l *siteList) citizenLab(text []byte, add func(line int, raw, category string)) {
 	rows := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
 	rows.FieldsPerRecord, rows.LazyQuotes = -1, true
 	header, err := rows.Read()
@@ -112,50 +111,59 @@ func (l *siteList) citizenLab(text []byte) {
 		line, _ := rows.FieldPos(0)
 		switch {
 		case err != nil:
-			l.warn(line, "the line cannot be read (%v); it is left out", err)
+			l.warn(line, "url", "the line cannot be read (%v); it is left out", err)
 		case len(row) < 2 || strings.TrimSpace(row[0]) == "":
-			l.warn(line, "the line names no URL and category; it is left out")
+			l.warn(line, "url", "the line names no URL and category; it is left out")
 		case len(l.categories) == 0 || slices.Contains(l.categories, strings.TrimSpace(row[1])):
-			l.add(line, strings.TrimSpace(row[0]))
+			add(line, strings.TrimSpace(row[0]), strings.TrimSpace(row[1]))
 		}
 	}
 }
 
-func (l *siteList) add(line int, raw string) {
+// add takes a site that is like another one, but for its URL and its name. name is made unique; "" = from the URL. It tells
+// whether the site was taken.
+func (l *siteList) add(line int, raw, name string, like probe.Site) bool {
 	u, err := parseURL(raw)
 	switch {
 	case err != nil:
-		l.warn(line, "%v; it is left out", err)
-		return
+		l.warn(line, "url", "%v; it is left out", err)
+		return false
 	case l.seen[u.String()]:
-		l.warn(line, "%s is watched already; it is left out", clip(u.String()))
-		return
+		l.warn(line, "url", "%s is watched already; it is left out", clip(u.String()))
+		return false
 	case len(l.sites) == l.limit:
-		return
+		return false
 	}
-	s := l.base
-	s.URL = u
-	s.Owner = ownerOf(&s)
-	s.Name = l.name(u.Hostname() + strings.TrimRight(u.Path, "/"))
+	like.URL = u
+	like.Owner = ownerOf(&like)
+	like.Name = l.name(cmp.Or(name, u.Hostname()+strings.TrimRight(u.Path, "/")))
 	l.seen[u.String()] = true
-	l.sites = append(l.sites, &s)
+	l.sites = append(l.sites, &like)
+	return true
 }
 
-// name makes a name that no other site has, out of a host and a path.
+// name makes a name that no other site has.
 func (l *siteList) name(from string) string {
-	base := strings.Map(func(r rune) rune {
+	base := cleanName(from)
+	name := base
+	for l.names[name] != "" {
+		l.numbers[base]++
+		name = fmt.Sprintf("%s-%d", base, l.numbers[base]+1)
+	}
+	l.names[name] = l.t.path
+	return name
+}
+
+// cleanName makes a name out of any text, with room for a number.
+func cleanName(from string) string {
+	clean := strings.Map(func(r rune) rune {
 		if isName(string(r)) {
 			return r
 		}
 		return '-'
 	}, from)
-	if len(base) > 80 {
-		base = strings.ToValidUTF8(base[:80], "")
+	if len(clean) > 80 {
+		clean = strings.ToValidUTF8(clean[:80], "")
 	}
-	name := base
-	for n := 2; l.names[name] != ""; n++ {
-		name = fmt.Sprintf("%s-%d", base, n)
-	}
-	l.names[name] = l.t.path
-	return name
+	return cmp.Or(strings.Trim(clean, "-"), "site")
 }

@@ -117,19 +117,26 @@ func (r *reader) headers(t *table) []probe.Header {
 	m := t.words("headers")
 	var out []probe.Header
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		key := "headers." + name
-		switch {
-		case slices.ContainsFunc(reserved, func(h string) bool { return strings.EqualFold(h, name) }):
-			t.problem(key, "the prober sets it itself; leave it out")
-		case !isToken(name):
-			t.problem(key, "%q is no header name; write letters, digits and dashes", clip(name))
-		case hasControl(m[name]):
-			t.problem(key, "it holds a control character; write the value on one line")
-		default:
-			out = append(out, probe.Header{Name: name, Value: m[name]})
+		if wrong := headerProblem(name, m[name]); wrong != "" {
+			t.problem("headers."+name, "%s", wrong)
+			continue
 		}
+		out = append(out, probe.Header{Name: name, Value: m[name]})
 	}
 	return out
+}
+
+// headerProblem says what is wrong with a header; "" = it can be sent.
+func headerProblem(name, value string) string {
+	switch {
+	case slices.ContainsFunc(reserved, func(h string) bool { return strings.EqualFold(h, name) }):
+		return "the prober sets it itself; leave it out"
+	case !isToken(name):
+		return fmt.Sprintf("%q is no header name; write letters, digits and dashes", clip(name))
+	case hasControl(value):
+		return "it holds a control character; write the value on one line"
+	}
+	return ""
 }
 
 func isToken(s string) bool {
@@ -142,20 +149,24 @@ func isToken(s string) bool {
 func (r *reader) statuses(t *table) []probe.StatusRange {
 	var out []probe.StatusRange
 	for _, v := range t.list("expect_status", `["200-399"]`) {
-		s, _, _ := strings.Cut(strings.TrimSpace(fmt.Sprint(v)), " ")
-		from, to, isRange := strings.Cut(s, "-")
-		if !isRange {
-			to = from
-		}
-		a, err1 := strconv.Atoi(from)
-		b, err2 := strconv.Atoi(to)
-		if err1 != nil || err2 != nil || a < 100 || b > 999 || a > b {
+		if status, ok := parseStatus(fmt.Sprint(v)); ok {
+			out = append(out, status)
+		} else {
 			t.problem("expect_status", "%q is no status; write numbers and ranges, as in [200, \"300-399\"]", clip(fmt.Sprint(v)))
-			continue
 		}
-		out = append(out, probe.StatusRange{From: a, To: b})
 	}
 	return out
+}
+
+// parseStatus reads "200" or "200-299".
+func parseStatus(s string) (probe.StatusRange, bool) {
+	from, to, isRange := strings.Cut(strings.TrimSpace(s), "-")
+	if !isRange {
+		to = from
+	}
+	a, err1 := strconv.Atoi(from)
+	b, err2 := strconv.Atoi(to)
+	return probe.StatusRange{From: a, To: b}, err1 == nil && err2 == nil && a >= 100 && b <= 999 && a <= b
 }
 
 // sites reads every [[site]].
@@ -233,8 +244,10 @@ func parseURL(raw string) (*url.URL, error) {
 			return nil, fmt.Errorf("%q has the port %s; write one from 1 to 65535", clip(raw), clip(port))
 		}
 	}
+	if err := probe.ASCIIHost(u); err != nil {
+		return nil, fmt.Errorf("%w; write the host in its xn-- form if it is one", err)
+	}
 	u.Fragment = ""
-	u.Host = strings.ToLower(u.Host)
 	if u.Path == "" {
 		u.Path = "/"
 	}
