@@ -164,7 +164,7 @@ func (e *examination) examine(host string) outcome {
 	switch {
 	case said.has > 0 && e.denied():
 		return outcome{Diagnosis: DiagnosisLying, why: fmt.Sprintf("%s has addresses at its own name server %v: the resolver's answer is stale, filtered or forged", name, said.who)}
-	case said.has > 0 && e.failed.class == ClassDNSServfail && e.validates(host):
+	case (said.has > 0 || said.silent()) && e.failed.class == ClassDNSServfail && e.disbelieved(host):
 		return outcome{Diagnosis: DiagnosisZone, why: "the resolver has the answer and does not believe it: the zone's DNSSEC signatures do not validate"}
 	case said.has > 0:
 		return outcome{Diagnosis: DiagnosisResolver, why: fmt.Sprintf("the zone's own name server %v has the answer; the resolver does not get it", said.who)}
@@ -187,8 +187,8 @@ func (e *examination) denied() bool {
 	return false
 }
 
-// validates tells whether a resolver that fails has the answer for who does not ask it to validate.
-func (e *examination) validates(host string) bool {
+// disbelieved tells whether a resolver that fails has the answer for who does not ask it to validate.
+func (e *examination) disbelieved(host string) bool {
 	a := e.p.query(e.ctx, e.v, e.v.Resolvers[0], question{name: dns.Fqdn(host), qtype: e.qtype, unsigned: true})
 	return len(a.addrs) > 0
 }
@@ -236,6 +236,9 @@ type poll struct {
 	alias                    string     // the name stands for another one; "" = it does not
 	below                    *asked     // an answer that sends on to the servers of a zone within; nil = none does
 }
+
+// silent tells whether no name server of the zone is known, or none answers.
+func (p *poll) silent() bool { return p.has+p.denies+p.lame+p.fails == 0 }
 
 // askAll asks name servers directly, all at once, for one try.
 func (e *examination) askAll(servers []netip.Addr, name string) poll {

@@ -90,6 +90,7 @@ func (a *attempt) fetch(conn net.Conn, u *url.URL) (Class, string) {
 	_, err = br.Peek(1)
 	a.r.Time.TTFB += time.Since(started)
 	if err != nil {
+		a.silent = a.absolute(u) && isTimeout(err)
 		return a.headClass(err), clip(err.Error())
 	}
 	return a.receive(from, br, u)
@@ -179,7 +180,7 @@ func (a *attempt) bodyClass(err error) Class {
 		return ClassLocalCancelled
 	case isTimeout(err):
 		return ClassHTTPBodyTimeout
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), byServer(err):
 		return ClassHTTPBodyTruncated
 	default:
 		return ClassHTTPMalformed

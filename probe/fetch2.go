@@ -2,6 +2,7 @@ package probe
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -40,6 +41,7 @@ func (a *attempt) fetchHTTP2(conn *tls.Conn, u *url.URL) (Class, string) {
 	h, err := cc.RoundTrip(req)
 	a.r.Time.TTFB += time.Since(started)
 	if err != nil {
+		a.ended = byServer(err)
 		return a.headClass(err), clip(err.Error())
 	}
 	defer h.Body.Close()
@@ -48,6 +50,22 @@ func (a *attempt) fetchHTTP2(conn *tls.Conn, u *url.URL) (Class, string) {
 		return a.bodyClass(err), clip(err.Error())
 	}
 	return ClassOK, ""
+}
+
+// streamError is what net/http's HTTP/2 gives for a stream that was ended early; its type is not exported, but it fills any
+// struct of this shape.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error // set where the server ended it, and not ourselves
+}
+
+func (e streamError) Error() string { return "stream error" }
+
+// byServer tells whether the server ended the stream: over HTTP/2 that is how an answer is cut off.
+func byServer(err error) bool {
+	var e streamError
+	return errors.As(err, &e) && e.Cause != nil
 }
 
 // overQUIC tells whether u is to be asked over HTTP/3. A proxy carries none, and plain HTTP has none.
@@ -92,6 +110,7 @@ func (a *attempt) askOverQUIC(u *url.URL, to netip.AddrPort, share time.Duration
 		reply.Response.Body = decode(reply.Response.Get("Content-Encoding"), reply.Response.Body)
 		a.e.Response = reply.Response
 	}
+	a.ended = reply.Response == nil && reply.Class == ClassHTTPReset
 	if reply.Class == ClassTLSCertExpired && len(reply.Shown) > 0 {
 		reply.Detail = a.checkClock(reply.Shown[0], reply.Detail)
 	}

@@ -80,6 +80,7 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	done()
 	a.askOperator(ctx, was)
 	a.diagnose(ctx, was)
+	a.askProxy(ctx, was)
 	if looks == 2 && a.wordless() {
 		p.askForWords(ctx, a, was)
 	}
@@ -100,15 +101,17 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	return a.r
 }
 
-// wordless tells whether an answer came over a version of HTTP that has no reason phrases, though it fails: some CDNs say
-// there whose failure it is.
+// wordless tells whether a failure over HTTP/2 or HTTP/3 may have words over HTTP/1.1: those have no reason phrases, by which
+// some CDNs say whose failure it is, and some servers end the stream where they would make an error page.
 func (a *attempt) wordless() bool {
-	resp := a.e.Response
-	return resp != nil && !a.r.OK() && resp.Status >= 500 && !strings.HasPrefix(resp.Proto, "HTTP/1.")
+	if resp := a.e.Response; resp != nil {
+		return !a.r.OK() && resp.Status >= 500 && !strings.HasPrefix(resp.Proto, "HTTP/1.")
+	}
+	return a.ended
 }
 
-// askForWords looks once more, over HTTP/1.1. Where the same status comes, its words decide; where another one does, it is
-// told.
+// askForWords looks once more, over HTTP/1.1. Where the same status comes, or an error in place of a stream's end, its words
+// decide; where something else does, it is told.
 func (p *Prober) askForWords(ctx context.Context, a *attempt, was Fronting) {
 	site := *a.t.Site
 	site.HTTP = HTTP11
@@ -119,6 +122,10 @@ func (p *Prober) askForWords(ctx context.Context, a *attempt, was Fronting) {
 	case b.r.Status == a.r.Status:
 		a.r.Verdict, a.e.Response = b.r.Verdict, b.e.Response
 		a.r.RetryAfter = max(a.r.RetryAfter, b.r.RetryAfter)
+	case a.ended && b.r.Status >= 500:
+		why := a.r.Why
+		a.r.Verdict, a.e.Response, a.r.Status, a.r.Proto, a.r.RetryAfter = b.r.Verdict, b.e.Response, b.r.Status, b.r.Proto, b.r.RetryAfter
+		a.r.Why += fmt.Sprintf("; over HTTP/%v in its place: %s", a.t.Site.HTTP, why)
 	case b.r.OK():
 		a.r.Why += "; over HTTP/1.1 the site answers"
 	case b.r.Status != 0:
@@ -219,6 +226,8 @@ type attempt struct {
 	first    []netip.Addr // all addresses of the site's own name
 	pin      netip.Addr   // the one of them that was connected to first
 	name     string       // the host that r.DNS is about; "" = none
+	ended    bool         // the server ended the stream of HTTP/2 or HTTP/3 without an answer
+	silent   bool         // the vantage's HTTP proxy was given a whole request, and nothing came
 	r        Result
 	e        Evidence
 

@@ -43,6 +43,42 @@ func (v *Vantage) dialProxy(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// proxyPatience is how long a proxy has to answer for itself.
+const proxyPatience = time.Second
+
+// askProxy finds out, where nothing came back of an HTTP proxy that was given a whole request, whether the proxy itself still
+// answers, and judges again if not.
+func (a *attempt) askProxy(ctx context.Context, was Fronting) {
+	defer a.stumble()
+	if !a.silent || a.r.Class != ClassHTTPTimeoutHeaders {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, proxyPatience)
+	defer cancel()
+	if err := a.t.Vantage.proxyLives(ctx); err != nil && ctx.Err() != context.Canceled { //nolint:errorlint // a context's own error is bare
+		a.e.Class, a.e.Detail = ClassLocalPath, clip(fmt.Sprintf("the vantage's proxy %v does not answer for itself either: %v", a.t.Vantage.Proxy, err))
+		a.judge(was)
+	}
+}
+
+// proxyLives sends an HTTP proxy a request without a Host, which whoever reads it has to refuse (RFC 9112, section 3.2).
+func (v *Vantage) proxyLives(ctx context.Context) error {
+	conn, err := v.dialProxy(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := closing(ctx, conn)
+	defer stop()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n"); err != nil {
+		return err
+	}
+	if _, err := conn.Read(make([]byte, 1)); ctx.Err() != nil {
+		return err
+	}
+	return nil // it answered, or at least hung up
+}
+
 // throughProxy connects to a host:port through the vantage's proxy. Where the host is a name, the proxy resolves it.
 func (v *Vantage) throughProxy(ctx context.Context, to string) (net.Conn, error) {
 	conn, err := v.dialProxy(ctx)
