@@ -119,7 +119,7 @@ func (p *Prober) askForWords(ctx context.Context, a *attempt, was Fronting) {
 	t.Site = &site
 	b := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout), netip.Addr{})
 	switch {
-	case b.r.Status == a.r.Status:
+	case b.r.Status == a.r.Status && b.r.Status != 0:
 		a.r.Verdict, a.e.Response = b.r.Verdict, b.e.Response
 		a.r.RetryAfter = max(a.r.RetryAfter, b.r.RetryAfter)
 	case a.ended && b.r.Status >= 500:

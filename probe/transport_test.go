@@ -167,7 +167,7 @@ func TestHTTP2(t *testing.T) {
 		_, _ = io.WriteString(w, "some")
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
-	}, ClassHTTPMalformed)
+	}, ClassHTTPBodyTruncated)
 	f("a header without end", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X", strings.Repeat("x", 2*maxHeader))
 	}, ClassHTTPMalformed)
@@ -231,6 +231,17 @@ func TestTheReasonPhraseIsFetched(t *testing.T) {
 	})
 	if r := g.wants(ClassHTTPOriginError); !strings.Contains(r.Why, "over HTTP/1.1 the site answers") {
 		t.Errorf("got %q", r.Why)
+	}
+	g = newRig(t)
+	g.site.HTTP = HTTP2
+	g.serveHTTP(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(502)
+	})
+	if r := g.wants(ClassHTTPOriginError); r.Status != 502 || r.Proto != "HTTP/1.1" || !strings.Contains(r.Why, "over HTTP/2 in its place") {
+		t.Errorf("got %q over %s", r.Why, r.Proto)
 	}
 }
 
