@@ -65,11 +65,12 @@ func (e *Engine) checkup(s, l int, r *probe.Result, at stamp) {
 	e.settle(l, r)
 }
 
-// vouch asks again for anchors of those lanes whose word is needed for a domain that began to fail at onset.
+// vouch asks again for anchors of those lanes whose word is needed for a domain that began to fail at onset. A check-up
+// under way is left to end: begun again and again, it would never hear an anchor that is slow to fail.
 func (e *Engine) vouch(onset stamp) {
 	for l := range e.lanes {
 		la := &e.lanes[l]
-		if !la.sick && la.vouched < onset && e.now.sub(la.check) >= e.p.Hold {
+		if !la.sick && !la.checking && la.vouched < onset && e.now.sub(la.check) >= e.p.Hold {
 			e.beginCheck(l)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,11 +47,18 @@ type child struct {
 
 func startChild(t *testing.T, attr *syscall.SysProcAttr, args ...string) *child {
 	t.Helper()
+	return startBy(t, attr, nil, args...)
+}
+
+// startBy starts the program by another one, which becomes it.
+func startBy(t *testing.T, attr *syscall.SysProcAttr, by []string, args ...string) *child {
+	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	whole := append(append(slices.Clone(by), os.Args[0]), args...)
+	cmd := exec.CommandContext(t.Context(), whole[0], whole[1:]...)
 	cmd.Env = append(os.Environ(), childVariable+"=1")
 	cmd.Stderr, cmd.SysProcAttr = log, attr
 	if err := cmd.Start(); err != nil {
