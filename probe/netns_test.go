@@ -15,16 +15,18 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"faultline/internal/farm"
 )
 
 // inNamespace runs f in a network namespace of its own, set up by `ip` with these arguments, a line each. f must stay on
 // its goroutine, as a probe of a literal address does.
 func inNamespace(t *testing.T, setup string, f func(t *testing.T)) {
 	if os.Geteuid() != 0 {
-		skip(t, "this takes root")
+		farm.Skip(t, "this takes root")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		skip(t, "this takes the program ip (iproute2)")
+		farm.Skip(t, "this takes the program ip (iproute2)")
 	}
 	done := make(chan struct{})
 	go func() {
@@ -43,15 +45,6 @@ func inNamespace(t *testing.T, setup string, f func(t *testing.T)) {
 		f(t)
 	}()
 	<-done
-}
-
-// skip skips a test that lacks something, but not in CI, where nothing may be lacking.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("FAULTLINE_CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }
 
 // What the kernel says of an address that cannot be reached, by the routes to it.
@@ -120,7 +113,7 @@ func TestPackets(t *testing.T) {
 		inNamespace(t, "link set lo up", func(t *testing.T) {
 			tun, err := openTUN("tun0")
 			if err != nil {
-				skip(t, fmt.Sprintf("this takes a TUN device: %v", err))
+				farm.Skip(t, fmt.Sprintf("this takes a TUN device: %v", err))
 			}
 			for _, line := range []string{"link set tun0 up", "address add 192.0.2.1/24 dev tun0"} {
 				if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {

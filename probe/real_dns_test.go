@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"faultline/internal/farm"
 )
 
 // asks gives a rig a resolver.
@@ -28,19 +30,19 @@ func patient(g *rig) { g.conf.DNSTry, g.task.Timeout = 3*time.Second, 6*time.Sec
 // BIND as the vantage's resolver, with zones of its own, over each transport.
 func TestBIND(t *testing.T) {
 	t.Parallel()
-	f := newFarm(t)
-	path := f.program("named")
+	f := newGround(t)
+	path := f.Program("named")
 	site := f.origin()
-	port, dot, doh := f.port(), f.port(), f.port()
-	f.certificate("dns.pem", pki().leaf(resolverName))
+	port, dot, doh := f.Port(), f.Port(), f.Port()
+	f.Certificate("dns.pem", pki().leaf(resolverName))
 	many := ""
 	for i := range 90 {
 		many += fmt.Sprintf("many 60 A 127.0.%d.1\n", i+1)
 	}
-	f.file("site.zone", "$ORIGIN site.example.\n@ 60 SOA ns1.dns.example. a.example. 1 60 60 60 60\n@ 60 NS ns1.dns.example.\n"+
+	f.File("site.zone", "$ORIGIN site.example.\n@ 60 SOA ns1.dns.example. a.example. 1 60 60 60 60\n@ 60 NS ns1.dns.example.\n"+
 		"www 60 A 127.0.0.1\nempty 60 TXT x\nloop1 60 CNAME loop2\nloop2 60 CNAME loop1\nalias 60 CNAME www\nbogus 60 A 0.0.0.0\n"+many)
-	f.file("broken.zone", "this is no zone")
-	conf := f.file("named.conf", fmt.Sprintf(`options {
+	f.File("broken.zone", "this is no zone")
+	conf := f.File("named.conf", fmt.Sprintf(`options {
   directory %q; pid-file none; session-keyfile none; listen-on-v6 { none; }; recursion no; allow-transfer { none; };
   listen-on port %d { 127.0.0.1; };
   listen-on port %d tls local { 127.0.0.1; };
@@ -52,8 +54,8 @@ http local { endpoints { "/dns-query"; }; };
 controls { };
 zone "site.example" { type primary; file "site.zone"; };
 zone "broken.example" { type primary; file "broken.zone"; };
-`, f.dir, port, dot, doh))
-	cmd := f.start(port, path, "-g", "-c", conf, "-n", "1")
+`, f.Dir, port, dot, doh))
+	cmd := f.Start(port, path, "-g", "-c", conf, "-n", "1")
 
 	resolvers := map[string]Resolver{
 		"UDP": {Addr: at(port)}, "TCP": {Via: ViaTCP, Addr: at(port)}, "DoT": {Via: ViaTLS, Addr: at(dot), Name: resolverName},
@@ -78,12 +80,11 @@ zone "broken.example" { type primary; file "broken.zone"; };
 			t.Errorf("%s: got %d addresses, want %d of 90, which UDP has no room for", by, len(got.DNS.Addrs), maxAddrs)
 		}
 	}
-	f.signal(cmd, syscall.SIGSTOP)
+	farm.Signal(cmd, syscall.SIGSTOP)
 	for by, r := range resolvers {
 		f.wants(by+": frozen", "http", site, "/", ClassDNSTimeout, asks(r))
 	}
-	f.signal(cmd, syscall.SIGKILL)
-	f.gone(cmd, port)
+	f.Kill(cmd, port)
 	for by, r := range resolvers {
 		f.wants(by+": gone", "http", site, "/", ClassDNSUnreachable, asks(r))
 	}
@@ -92,10 +93,10 @@ zone "broken.example" { type primary; file "broken.zone"; };
 // Unbound, which validates DNSSEC and says why it fails, before an authority of ours.
 func TestUnbound(t *testing.T) {
 	t.Parallel()
-	f := newFarm(t)
-	path := f.program("unbound")
+	f := newGround(t)
+	path := f.Program("unbound")
 	site := f.origin()
-	port, dot, dead := f.port(), f.port(), f.port()
+	port, dot, dead := f.Port(), f.Port(), f.Port()
 	g := newRig(t)
 	authority := g.resolve(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := honestly(q)
@@ -104,11 +105,11 @@ func TestUnbound(t *testing.T) {
 		}
 		_ = w.WriteMsg(m)
 	})
-	f.certificate("dns.pem", pki().leaf(resolverName))
+	f.Certificate("dns.pem", pki().leaf(resolverName))
 	stub := func(zone, addr string) string {
 		return fmt.Sprintf("stub-zone:\n  name: %s\n  stub-addr: %s\n  stub-prime: no\n  stub-no-cache: yes\n", zone, strings.Replace(addr, ":", "@", 1))
 	}
-	conf := f.file("unbound.conf", fmt.Sprintf(`server:
+	conf := f.File("unbound.conf", fmt.Sprintf(`server:
   directory: %[1]q
   username: ""
   chroot: ""
@@ -133,8 +134,8 @@ func TestUnbound(t *testing.T) {
   trust-anchor: "bogus.example. DS 12345 13 2 0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF"
 remote-control:
   control-enable: no
-`, f.dir, port, dot)+stub("site.example", authority.Addr.String())+stub("bogus.example", authority.Addr.String())+stub("dead.example", fmt.Sprintf("127.0.0.1:%d", dead)))
-	cmd := f.start(port, path, "-d", "-c", conf)
+`, f.Dir, port, dot)+stub("site.example", authority.Addr.String())+stub("bogus.example", authority.Addr.String())+stub("dead.example", fmt.Sprintf("127.0.0.1:%d", dead)))
+	cmd := f.Start(port, path, "-d", "-c", conf)
 
 	for by, r := range map[string]Resolver{"UDP": {Addr: at(port)}, "DoT": {Via: ViaTLS, Addr: at(dot), Name: resolverName}} {
 		wants := func(name string, want Class) Result {
@@ -154,19 +155,18 @@ remote-control:
 		}
 	}
 	f.wants("a dead zone", "http", site, "/", ClassDNSServfail, asks(Resolver{Addr: at(port)}), named("www.dead.example"), patient)
-	f.signal(cmd, syscall.SIGKILL)
-	f.gone(cmd, port)
+	f.Kill(cmd, port)
 	f.wants("gone", "http", site, "/", ClassDNSUnreachable, asks(Resolver{Addr: at(port)}))
 }
 
 // Knot DNS as a zone's own name server, of which the diagnosis asks what a resolver does not say.
 func TestKnotAsTheZonesServer(t *testing.T) {
 	t.Parallel()
-	f := newFarm(t)
-	path := f.program("knotd")
-	port := f.port()
-	f.file("site.zone", "$ORIGIN site.example.\n@ 60 SOA ns1.dns.example. a.example. 1 60 60 60 60\n@ 60 NS ns1.dns.example.\nwww 60 A 127.0.0.1\nempty 60 TXT x\n")
-	conf := f.file("knot.conf", fmt.Sprintf(`server:
+	f := newGround(t)
+	path := f.Program("knotd")
+	port := f.Port()
+	f.File("site.zone", "$ORIGIN site.example.\n@ 60 SOA ns1.dns.example. a.example. 1 60 60 60 60\n@ 60 NS ns1.dns.example.\nwww 60 A 127.0.0.1\nempty 60 TXT x\n")
+	conf := f.File("knot.conf", fmt.Sprintf(`server:
     rundir: %[1]q
     listen: 127.0.0.53@%[2]d
     listen: 127.0.0.1@%[2]d
@@ -181,8 +181,8 @@ zone:
     file: site.zone
     zonefile-load: whole
     journal-content: none
-`, f.dir, port))
-	cmd := f.start(port, path, "-c", conf)
+`, f.Dir, port))
+	cmd := f.Start(port, path, "-c", conf)
 
 	diagnosed := func(what, name string, bad dns.HandlerFunc, class Class, want Diagnosis) {
 		t.Helper()
@@ -214,9 +214,8 @@ zone:
 	diagnosed("the resolver denies what is there", host, rcoded(dns.RcodeNameError), ClassDNSNXDomain, DiagnosisLying)
 	diagnosed("there is no address", "empty.site.example", with(func(_, m *dns.Msg) { m.Answer = nil }), ClassDNSNoData, DiagnosisZone)
 	diagnosed("a lame delegation", "www.lame.example", rcoded(dns.RcodeServerFailure), ClassDNSServfail, DiagnosisZone)
-	f.signal(cmd, syscall.SIGSTOP)
+	farm.Signal(cmd, syscall.SIGSTOP)
 	diagnosed("frozen", host, rcoded(dns.RcodeServerFailure), ClassDNSServfail, DiagnosisOperator)
-	f.signal(cmd, syscall.SIGKILL)
-	_ = cmd.Wait()
+	f.Kill(cmd, port)
 	diagnosed("gone", host, rcoded(dns.RcodeServerFailure), ClassDNSServfail, DiagnosisOperator)
 }

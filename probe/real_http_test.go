@@ -5,26 +5,26 @@ package probe
 import (
 	"crypto/x509"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"faultline/internal/farm"
 )
 
 // nginx in every way that it can fail a visitor, over each version of HTTP that it speaks.
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	f := newFarm(t)
-	nginx := f.program("nginx")
-	origin, dead := f.origin(), f.dead()
+	f := newGround(t)
+	nginx := f.Program("nginx")
+	origin, dead := f.origin(), f.Dead()
 	now := time.Now()
-	good := f.certificate("good.pem", pki().leaf(host))
+	good := f.Certificate("good.pem", pki().leaf(host))
 	ports := map[string]int{}
 	var servers strings.Builder
 	server := func(name, listen, body string) {
-		ports[name] = f.port()
+		ports[name] = f.Port()
 		fmt.Fprintf(&servers, "server { listen 127.0.0.1:%d %s; %s }\n", ports[name], listen, body)
 	}
 	cert := func(file string) string {
@@ -40,18 +40,18 @@ location /secret { return 403; }`, origin, dead)
 	server("reject", "ssl", "ssl_reject_handshake on;")
 	server("old", "ssl", cert(good)+"ssl_protocols TLSv1.1; ssl_ciphers DEFAULT:@SECLEVEL=0;")
 	server("ciphers", "ssl", cert(good)+"ssl_protocols TLSv1.2; ssl_ciphers ECDHE-ECDSA-AES256-CCM;")
-	server("expired", "ssl", cert(f.certificate("expired.pem", pki().leaf(host, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }))))
-	server("early", "ssl", cert(f.certificate("early.pem", pki().leaf(host, func(c *x509.Certificate) { c.NotBefore = now.Add(30 * time.Minute) }))))
-	server("name", "ssl", cert(f.certificate("name.pem", pki().leaf("other.example"))))
-	server("unknown", "ssl", cert(f.certificate("unknown.pem", newAuthority().leaf(host))))
+	server("expired", "ssl", cert(f.Certificate("expired.pem", pki().leaf(host, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }))))
+	server("early", "ssl", cert(f.Certificate("early.pem", pki().leaf(host, func(c *x509.Certificate) { c.NotBefore = now.Add(30 * time.Minute) }))))
+	server("name", "ssl", cert(f.Certificate("name.pem", pki().leaf("other.example"))))
+	server("unknown", "ssl", cert(f.Certificate("unknown.pem", newAuthority().leaf(host))))
 	server("client", "ssl", cert(good)+"ssl_client_certificate "+good+"; ssl_verify_client on; location / { return 200; }")
-	conf := f.file("nginx.conf", asRoot("user root;\n")+`daemon off; pid nginx.pid; worker_processes 1; error_log stderr warn;
+	conf := f.File("nginx.conf", farm.AsRoot("user root;\n")+`daemon off; pid nginx.pid; worker_processes 1; error_log stderr warn;
 events { worker_connections 256; }
 http {
 access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
 proxy_connect_timeout 300ms; proxy_read_timeout 300ms; ssl_session_cache off; proxy_buffering off;
 `+servers.String()+"}\n")
-	cmd := f.start(ports["plain"], nginx, "-p", f.dir, "-c", conf, "-e", "stderr")
+	cmd := f.Start(ports["plain"], nginx, "-p", f.Dir, "-c", conf, "-e", "stderr")
 
 	f.wants("plain", "http", ports["plain"], "/", ClassOK)
 	f.wants("over TLS", "https", ports["tls"], "/", ClassOK)
@@ -91,25 +91,24 @@ proxy_connect_timeout 300ms; proxy_read_timeout 300ms; ssl_session_cache off; pr
 		wants("it refuses", "/secret", ClassHTTPClientError)
 	}
 
-	f.signal(cmd, syscall.SIGSTOP)
+	farm.Signal(cmd, syscall.SIGSTOP)
 	f.wants("frozen, HTTP", "http", ports["plain"], "/", ClassHTTPTimeoutHeaders)
 	f.wants("frozen, HTTPS", "https", ports["tls"], "/", ClassTLSTimeout)
-	f.signal(cmd, syscall.SIGCONT)
+	farm.Signal(cmd, syscall.SIGCONT)
 	f.wants("thawed", "https", ports["tls"], "/", ClassOK)
-	f.signal(cmd, syscall.SIGKILL)
-	f.gone(cmd, ports["tls"])
+	f.Kill(cmd, ports["tls"])
 	f.wants("gone", "https", ports["tls"], "/", ClassConnectRefused)
 }
 
 // HAProxy, which can drop and reject silently, before and after the request.
 func TestHAProxy(t *testing.T) {
 	t.Parallel()
-	f := newFarm(t)
-	haproxy := f.program("haproxy")
-	origin, dead := f.origin(), f.dead()
-	cert := f.certificate("site.pem", pki().leaf(host))
-	plain, secure, rejected := f.port(), f.port(), f.port()
-	conf := f.file("haproxy.cfg", fmt.Sprintf(`global
+	f := newGround(t)
+	haproxy := f.Program("haproxy")
+	origin, dead := f.origin(), f.Dead()
+	cert := f.Certificate("site.pem", pki().leaf(host))
+	plain, secure, rejected := f.Port(), f.Port(), f.Port()
+	conf := f.File("haproxy.cfg", fmt.Sprintf(`global
     maxconn 100
 defaults
     mode http
@@ -137,7 +136,7 @@ backend dead
     server one 127.0.0.1:%[6]d
 backend none
 `, plain, secure, cert, rejected, origin, dead))
-	f.start(plain, haproxy, "-db", "-f", conf)
+	f.Start(plain, haproxy, "-db", "-f", conf)
 
 	// The reset can come before the connection is seen to be there.
 	for scheme, class := range map[string]Class{"http": ClassHTTPReset, "https": ClassTLSReset} {
@@ -177,14 +176,14 @@ backend none
 // Squid as a vantage's proxy: what it finds out of a site is the site's, what it does itself is the vantage's.
 func TestSquid(t *testing.T) {
 	t.Parallel()
-	f := newFarm(t)
-	squid := f.program("squid")
-	origin, dead := f.origin(), f.dead()
+	f := newGround(t)
+	squid := f.Program("squid")
+	origin, dead := f.origin(), f.Dead()
 	secure := f.rig("https", 0)
 	secure.serveTLS(nil, says(good))
-	port := f.port()
-	f.file("hosts", "127.0.0.1 "+host+"\n")
-	conf := f.file("squid.conf", fmt.Sprintf(`http_port 127.0.0.1:%d
+	port := f.Port()
+	f.File("hosts", "127.0.0.1 "+host+"\n")
+	conf := f.File("squid.conf", fmt.Sprintf(`http_port 127.0.0.1:%d
 pid_filename none
 cache_log /dev/null
 access_log none
@@ -202,13 +201,9 @@ visible_hostname proxy.example
 acl denied dstdomain denied.example
 http_access deny denied
 http_access allow all
-`, port, f.dir))
-	for path, mode := range map[string]os.FileMode{filepath.Dir(f.dir): 0o755, f.dir: 0o777, f.dir + "/hosts": 0o644, conf: 0o644} {
-		if err := os.Chmod(path, mode); err != nil { // as root it gives up its rights for those of proxy
-			t.Fatal(err)
-		}
-	}
-	cmd := f.start(port, squid, "-N", "-f", conf)
+`, port, f.Dir))
+	f.Open(f.Dir+"/hosts", conf)
+	cmd := f.Start(port, squid, "-N", "-f", conf)
 	through := func(g *rig) {
 		g.vantage.Proxy = &Proxy{Kind: ProxyHTTP, Addr: at(port)}
 		g.vantage.Resolvers = []Resolver{} // it finds the names itself
@@ -230,9 +225,8 @@ http_access allow all
 	}
 	f.wants("denied", "http", origin, "/", ClassLocalPath, denied)
 	f.wants("denied, by CONNECT", "https", origin, "/", ClassLocalPath, denied)
-	f.signal(cmd, syscall.SIGSTOP)
+	farm.Signal(cmd, syscall.SIGSTOP)
 	f.wants("the proxy hangs", "http", origin, "/", ClassLocalPath, through)
-	f.signal(cmd, syscall.SIGKILL)
-	f.gone(cmd, port)
+	f.Kill(cmd, port)
 	f.wants("the proxy is gone", "https", origin, "/", ClassLocalPath, through)
 }

@@ -62,6 +62,24 @@ func (p *printer) explain(l *look) {
 	r := &l.result
 	p.printf("%s  %s\n", p.verdict(r, 0), clean(r.URL))
 	p.row("looked", "%s", how(l))
+	p.why(r)
+	if r.Final != "" {
+		p.row("led to", "%s", r.Final)
+	}
+	p.network(r)
+	for _, line := range bars(&r.Time) {
+		p.printf("  %s\n", line)
+	}
+	if next := whatNext(r); next != "" {
+		p.row("next", "%s", next)
+	}
+	if l.capture != nil {
+		p.capture(l.capture)
+	}
+}
+
+// why prints what a result is, whose fault, and by what evidence.
+func (p *printer) why(r *probe.Result) {
 	p.row("class", "%s (phase %s)", r.Class, r.Class.Phase())
 	if len(r.Candidates) > 0 {
 		p.row("fault", "%s: it is one of %s", r.Fault, joinFaults(r.Candidates))
@@ -78,19 +96,6 @@ func (p *printer) explain(l *look) {
 	}
 	if r.Status != 0 {
 		p.row("status", "%d over %s", r.Status, r.Proto)
-	}
-	if r.Final != "" {
-		p.row("led to", "%s", r.Final)
-	}
-	p.network(r)
-	for _, line := range bars(&r.Time) {
-		p.printf("  %s\n", line)
-	}
-	if next := whatNext(r); next != "" {
-		p.row("next", "%s", next)
-	}
-	if l.capture != nil {
-		p.capture(l.capture)
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 	"unsafe"
 
 	"github.com/miekg/dns"
+
+	"faultline/internal/farm"
 )
 
 // The daemon stands in a network namespace with one cable, d0, to a router, behind which is all the rest: in the namespace of
@@ -42,7 +44,7 @@ type farSide struct {
 func newFarSide(t *testing.T) *farSide {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		skip(t, "only root may make a network namespace")
+		farm.Skip(t, "only root may make a network namespace")
 	}
 	w := &farSide{t: t, do: make(chan func())}
 	ended := make(chan struct{})
@@ -57,7 +59,7 @@ func newFarSide(t *testing.T) *farSide {
 	}()
 	t.Cleanup(func() { close(w.do); <-ended })
 	if err := <-entered; err != nil {
-		skip(t, fmt.Sprintf("making a network namespace: %v", err))
+		farm.Skip(t, fmt.Sprintf("making a network namespace: %v", err))
 	}
 	_ = exec.Command("ip", "netns", "delete", daemonNet).Run() // of a test that was killed
 	w.ip("", "netns add "+daemonNet)
@@ -73,15 +75,6 @@ address add ` + worldIP6 + `/128 dev lo nodad`)
 	w.there("link set lo up")
 	w.plugIn()
 	return w
-}
-
-// skip skips a test that lacks something, but not in CI, where nothing may be lacking.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("FAULTLINE_CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }
 
 // ip runs the program ip, once for each line.
@@ -260,9 +253,10 @@ func TestOwnTroubles(t *testing.T) {
 
 	w.broken.Store(true)
 	eventually(t, 20*time.Second, "a page", func() bool { return strings.Contains(c.text(), `"event":"page"`) })
-	if _, text := control(t, socket, http.MethodGet, "/api/v1/incidents"); !strings.Contains(text, `"total":1`) || !strings.Contains(text, `"cloudflare"`) {
-		t.Errorf("got %s, want one incident, of Cloudflare", text)
-	}
+	eventually(t, 5*time.Second, "one incident, of Cloudflare", func() bool {
+		_, text := control(t, socket, http.MethodGet, "/api/v1/incidents")
+		return strings.Contains(text, `"total":1`) && strings.Contains(text, `"cloudflare"`)
+	})
 	c.stop()
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -14,29 +16,15 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-)
 
-// program finds a real program for a test. Where it is missing the test is skipped, but not in CI.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	for _, path := range []string{name, "/usr/sbin/" + name} {
-		if p, err := exec.LookPath(path); err == nil {
-			return p
-		}
-	}
-	if os.Getenv("FAULTLINE_CI") != "" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed; Debian has it", name)
-	return ""
-}
+	"faultline/internal/farm"
+)
 
 // authority is a CA for tests.
 type authority struct {
@@ -95,8 +83,8 @@ func (a *authority) issue(until time.Time, names ...string) (cert, key []byte) {
 // ground is what the daemon watches: nginx with five TLS sites and an upstream behind them, knot as their DNS,
 // and three anchors that nothing happens to.
 type ground struct {
+	*farm.Farm
 	t        *testing.T
-	dir      string
 	ca       *authority
 	names    []string
 	ports    struct{ nginx, upstream, dns, anchors int }
@@ -105,35 +93,16 @@ type ground struct {
 	upstream *http.Server
 }
 
-func (g *ground) file(name, text string) string {
-	g.t.Helper()
-	path := filepath.Join(g.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		g.t.Fatal(err)
-	}
-	return path
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func newGround(t *testing.T) *ground {
 	t.Helper()
-	g := &ground{t: t, dir: t.TempDir(), ca: newAuthority(t)}
+	g := &ground{Farm: farm.New(t), t: t, ca: newAuthority(t)}
 	for i := range 5 {
 		g.names = append(g.names, fmt.Sprintf("site%d.owner%d.example", i+1, i+1))
 	}
 	for _, p := range []*int{&g.ports.nginx, &g.ports.upstream, &g.ports.dns, &g.ports.anchors} {
-		*p = freePort(t)
+		*p = g.Port()
 	}
-	g.file("ca.pem", string(g.ca.pem()))
+	g.File("ca.pem", string(g.ca.pem()))
 	g.startUpstream()
 	g.startAnchors()
 	g.certificate(time.Now().Add(time.Hour), g.names...)
@@ -177,38 +146,13 @@ func (g *ground) startAnchors() {
 func (g *ground) certificate(until time.Time, names ...string) {
 	g.t.Helper()
 	cert, key := g.ca.issue(until, names...)
-	g.file("cert.pem", string(cert))
-	g.file("key.pem", string(key))
+	g.File("cert.pem", string(cert))
+	g.File("key.pem", string(key))
 	if g.nginx != nil {
 		if err := g.nginx.Process.Signal(syscall.SIGHUP); err != nil {
 			g.t.Fatal(err)
 		}
 	}
-}
-
-// start runs a program in a process group of its own, which ends with the test. What it says goes to a file: over a pipe, a
-// worker that outlives its master would keep us waiting.
-func (g *ground) start(path string, args ...string) *exec.Cmd {
-	g.t.Helper()
-	out, err := os.CreateTemp(g.dir, "out")
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(g.t.Context(), path, args...)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		g.t.Fatal(err)
-	}
-	g.t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-		if said, _ := os.ReadFile(out.Name()); g.t.Failed() && len(said) > 0 {
-			g.t.Logf("%s said:\n%s", filepath.Base(path), said)
-		}
-		_ = out.Close()
-	})
-	return cmd
 }
 
 func (g *ground) startNginx(path string) {
@@ -217,17 +161,13 @@ func (g *ground) startNginx(path string) {
 		servers += fmt.Sprintf("server { listen 127.0.0.1:%d ssl; server_name %s; location / { proxy_pass http://127.0.0.1:%d; } }\n",
 			g.ports.nginx, name, g.ports.upstream)
 	}
-	user := ""
-	if os.Getuid() == 0 {
-		user = "user root;\n" // its workers must read this test's files
-	}
-	conf := g.file("nginx.conf", user+`daemon off; pid nginx.pid; worker_processes 1; error_log stderr warn;
+	conf := g.File("nginx.conf", farm.AsRoot("user root;\n")+`daemon off; pid nginx.pid; worker_processes 1; error_log stderr warn;
 events { worker_connections 256; }
 http {
 access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
 ssl_certificate cert.pem; ssl_certificate_key key.pem; proxy_connect_timeout 300ms; proxy_read_timeout 300ms;
 `+servers+"}\n")
-	g.nginx = g.start(path, "-p", g.dir, "-c", conf, "-e", "stderr")
+	g.nginx = g.Start(g.ports.nginx, path, "-p", g.Dir, "-c", conf, "-e", "stderr")
 }
 
 func (g *ground) startKnot(path string) {
@@ -235,8 +175,8 @@ func (g *ground) startKnot(path string) {
 	for _, name := range g.names {
 		zone += name + ". 60 A 127.0.0.1\n"
 	}
-	g.file("example.zone", "$ORIGIN example.\n"+zone)
-	conf := g.file("knot.conf", fmt.Sprintf(`server:
+	g.File("example.zone", "$ORIGIN example.\n"+zone)
+	conf := g.File("knot.conf", fmt.Sprintf(`server:
     rundir: %q
     listen: 127.0.0.1@%d
 database:
@@ -250,8 +190,8 @@ zone:
     file: example.zone
     zonefile-load: whole
     journal-content: none
-`, g.dir, g.ports.dns, g.dir, g.dir))
-	g.knot = g.start(path, "-c", conf)
+`, g.Dir, g.ports.dns, g.Dir, g.Dir))
+	g.knot = g.Start(g.ports.dns, path, "-c", conf)
 }
 
 // end ends a program as its operator would, and waits until it is gone.
@@ -284,16 +224,16 @@ resolvers = ["127.0.0.1:%[4]d"]
 name = "pager"
 kind = "webhook"
 url = %[5]q
-`, filepath.Join(g.dir, "control.sock"), filepath.Join(g.dir, "state"), g.ports.anchors, g.ports.dns, webhook)
+`, filepath.Join(g.Dir, "control.sock"), filepath.Join(g.Dir, "state"), g.ports.anchors, g.ports.dns, webhook)
 	for i, name := range g.names {
 		text += fmt.Sprintf("[[site]]\nname = \"site%d\"\nurl = \"https://%s:%d/\"\nalert = \"none\"\n", i+1, name, g.ports.nginx)
 	}
-	return g.file("faultline.toml", text)
+	return g.File("faultline.toml", text)
 }
 
 // classes are the newest classes of the five sites.
 func (g *ground) classes() map[string]int {
-	_, text := control(g.t, filepath.Join(g.dir, "control.sock"), http.MethodGet, "/api/v1/sites?limit=100")
+	_, text := control(g.t, filepath.Join(g.Dir, "control.sock"), http.MethodGet, "/api/v1/sites?limit=100")
 	var list struct {
 		Items []struct {
 			Site  string
@@ -327,8 +267,8 @@ func (g *ground) shows(what, want string) {
 
 // Real programs fail in every part, one after the other; each shows as what it is, and clears.
 func TestRealServers(t *testing.T) {
-	nginx, knot := program(t, "nginx"), program(t, "knotd")
 	g := newGround(t)
+	nginx, knot := g.Program("nginx"), g.Program("knotd")
 	g.startNginx(nginx)
 	g.startKnot(knot)
 	p := newPlay(t, outage, 1) // for its receiver
@@ -353,7 +293,7 @@ func TestRealServers(t *testing.T) {
 	g.certificate(time.Now().Add(time.Hour), g.names...)
 	g.shows("it is right again", good)
 
-	sock := filepath.Join(g.dir, "control.sock")
+	sock := filepath.Join(g.Dir, "control.sock")
 	g.end(g.knot)
 	eventually(t, 15*time.Second, "the DNS's end to show, and the only vantage to be called sick", func() bool {
 		dns := metric(t, sock, "faultline_probe_results_total", `class="dns_unreachable"`) + metric(t, sock, "faultline_probe_results_total", `class="dns_timeout"`)

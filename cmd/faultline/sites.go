@@ -44,14 +44,14 @@ error as FILE:LINE. Headers may hold secrets, and are written as they are. Exit 
 	return cmd
 }
 
-// maxImport bounds a list, as config bounds the files that a config names.
-const maxImport = 64 << 20
+// maxInput bounds what is read of a file, as config bounds those that a config names.
+const maxInput = 64 << 20
 
 func importSites(files []string, format string, asJSON bool, stdin io.Reader, stdout, stderr io.Writer) error {
 	im := config.NewImporter()
 	bad := false
 	for _, file := range files {
-		text, err := readImport(file, stdin)
+		text, err := readInput(file, stdin)
 		if err != nil {
 			return err
 		}
@@ -81,19 +81,20 @@ func importSites(files []string, format string, asJSON bool, stdin io.Reader, st
 	return err
 }
 
-func readImport(file string, stdin io.Reader) ([]byte, error) {
+// readInput reads a file that a command is given; "-" = standard input. More than the bound is refused by who parses it.
+func readInput(file string, stdin io.Reader) ([]byte, error) {
 	from := stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading a list: %w", err)
+			return nil, err
 		}
 		defer f.Close()
 		from = f
 	}
-	text, err := io.ReadAll(io.LimitReader(from, maxImport+1))
+	text, err := io.ReadAll(io.LimitReader(from, maxInput+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading a list: %w", err)
+		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
 	return text, nil
 }
