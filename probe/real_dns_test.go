@@ -5,13 +5,10 @@ package probe
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
-
-	"faultline/internal/farm"
 )
 
 // asks gives a rig a resolver.
@@ -80,7 +77,7 @@ zone "broken.example" { type primary; file "broken.zone"; };
 			t.Errorf("%s: got %d addresses, want %d of 90, which UDP has no room for", by, len(got.DNS.Addrs), maxAddrs)
 		}
 	}
-	farm.Signal(cmd, syscall.SIGSTOP)
+	f.Freeze(cmd)
 	for by, r := range resolvers {
 		f.wants(by+": frozen", "http", site, "/", ClassDNSTimeout, asks(r))
 	}
@@ -214,7 +211,7 @@ zone:
 	diagnosed("the resolver denies what is there", host, rcoded(dns.RcodeNameError), ClassDNSNXDomain, DiagnosisLying)
 	diagnosed("there is no address", "empty.site.example", with(func(_, m *dns.Msg) { m.Answer = nil }), ClassDNSNoData, DiagnosisZone)
 	diagnosed("a lame delegation", "www.lame.example", rcoded(dns.RcodeServerFailure), ClassDNSServfail, DiagnosisZone)
-	farm.Signal(cmd, syscall.SIGSTOP)
+	f.Freeze(cmd)
 	diagnosed("frozen", host, rcoded(dns.RcodeServerFailure), ClassDNSServfail, DiagnosisOperator)
 	f.Kill(cmd, port)
 	diagnosed("gone", host, rcoded(dns.RcodeServerFailure), ClassDNSServfail, DiagnosisOperator)

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -91,10 +90,10 @@ proxy_connect_timeout 300ms; proxy_read_timeout 300ms; ssl_session_cache off; pr
 		wants("it refuses", "/secret", ClassHTTPClientError)
 	}
 
-	farm.Signal(cmd, syscall.SIGSTOP)
+	f.Freeze(cmd)
 	f.wants("frozen, HTTP", "http", ports["plain"], "/", ClassHTTPTimeoutHeaders)
 	f.wants("frozen, HTTPS", "https", ports["tls"], "/", ClassTLSTimeout)
-	farm.Signal(cmd, syscall.SIGCONT)
+	f.Thaw(cmd)
 	f.wants("thawed", "https", ports["tls"], "/", ClassOK)
 	f.Kill(cmd, ports["tls"])
 	f.wants("gone", "https", ports["tls"], "/", ClassConnectRefused)
@@ -225,7 +224,7 @@ http_access allow all
 	}
 	f.wants("denied", "http", origin, "/", ClassLocalPath, denied)
 	f.wants("denied, by CONNECT", "https", origin, "/", ClassLocalPath, denied)
-	farm.Signal(cmd, syscall.SIGSTOP)
+	f.Freeze(cmd)
 	f.wants("the proxy hangs", "http", origin, "/", ClassLocalPath, through)
 	f.Kill(cmd, port)
 	f.wants("the proxy is gone", "https", origin, "/", ClassLocalPath, through)

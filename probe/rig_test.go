@@ -87,7 +87,7 @@ func (g *rig) wants(want Class) Result {
 // happened are the classes that a probe of a real socket gave here, and the last test in which it did.
 var happened sync.Map
 
-// TestMain tells which classes of transport no test made happen, when all tests have run.
+// TestMain tells which classes of transport no test made happen, when all tests have run; with -v also which test did.
 func TestMain(m *testing.M) {
 	if os.Getenv(descriptorTest) != "" {
 		os.Exit(probeWithoutDescriptors())
@@ -95,7 +95,11 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	partial := flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.skip").Value.String() != "" || os.Geteuid() != 0
 	for c := range Classes {
-		if _, ok := happened.Load(c); !ok && !judged(c) && code == 0 && !partial {
+		by, ok := happened.Load(c)
+		if ok && testing.Verbose() {
+			fmt.Printf("%-24v %v\n", c, by)
+		}
+		if !ok && !judged(c) && code == 0 && !partial {
 			fmt.Fprintf(os.Stderr, "no test makes %v happen\n", c)
 			code = 1
 		}

@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -190,6 +192,41 @@ func (f *Farm) StartWith(env []string, port int, path string, args ...string) *e
 
 // Signal tells a program and all its workers something.
 func Signal(cmd *exec.Cmd, s syscall.Signal) { _ = syscall.Kill(-cmd.Process.Pid, s) }
+
+// Freeze stops a program and all its workers where they are, and waits until each of their threads stands still. Thaw lets
+// them go on.
+func (f *Farm) Freeze(cmd *exec.Cmd) {
+	f.T.Helper()
+	Signal(cmd, syscall.SIGSTOP)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if still(cmd.Process.Pid) {
+			return
+		}
+	}
+	f.T.Fatalf("%s does not stop", filepath.Base(cmd.Path))
+}
+
+// Thaw is the end of Freeze.
+func (f *Farm) Thaw(cmd *exec.Cmd) { Signal(cmd, syscall.SIGCONT) }
+
+// still tells whether every thread of a process group is stopped.
+func still(group int) bool {
+	threads, err := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat")
+	if err != nil {
+		return false
+	}
+	for _, path := range threads {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(text), ") ") // after the name: state, parent, group
+		if fields := strings.Fields(rest); len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "T" && fields[0] != "Z" {
+			return false
+		}
+	}
+	return true
+}
 
 // Kill kills a program and waits until nobody listens at its port.
 func (f *Farm) Kill(cmd *exec.Cmd, port int) {
