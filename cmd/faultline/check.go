@@ -63,10 +63,28 @@ func check(path string) (errs, warnings []config.Problem, sites string, err erro
 		return nil, nil, "", err
 	}
 	if _, err := cdn.Load(cfg.CDNRules...); err != nil {
-		return []config.Problem{{File: path, Key: "cdn.rules", Message: err.Error()}}, warnings, "", nil
+		return ruleProblems(path, err), warnings, "", nil
 	}
 	sites = fmt.Sprintf("%d sites from %d vantages, %d anchors, %d channels", len(cfg.Sites), len(cfg.Vantages), len(cfg.Anchors), len(cfg.Channels))
 	return nil, warnings, sites, nil
+}
+
+// ruleProblems are the mistakes in the config's rule files.
+func ruleProblems(path string, err error) []config.Problem {
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // cdn.Load joins them at the top
+		all = joined.Unwrap()
+	}
+	var out []config.Problem
+	for _, err := range all {
+		var m *cdn.Mistake
+		if errors.As(err, &m) {
+			out = append(out, config.Problem{File: m.File, Line: m.Line, Key: m.Key, Message: m.Message})
+		} else {
+			out = append(out, config.Problem{File: path, Key: "cdn.rules", Message: err.Error()})
+		}
+	}
+	return out
 }
 
 func printCheck(cmd *cobra.Command, errs, warnings []config.Problem) error {

@@ -83,6 +83,18 @@ type place struct {
 	key   string
 }
 
+// Mistake is one thing that is wrong in a rule file. An error of Load joins them.
+type Mistake struct {
+	File         string
+	Line         int
+	Key, Message string
+}
+
+// Error gives FILE:LINE: KEY: what is wrong; what would be right.
+func (m *Mistake) Error() string {
+	return fmt.Sprintf("%s:%d: %s: %s", m.File, m.Line, m.Key, m.Message)
+}
+
 var vendorName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
 // parseFile reads a rule file; its mistakes are in errs.
@@ -91,7 +103,9 @@ func parseFile(path string, text []byte) *file {
 	f.lines = keyLines(text)
 	md, err := toml.NewDecoder(bytes.NewReader(text)).Decode(f)
 	if err != nil { // nothing of the file can be used
-		return &file{path: path, errs: []error{fmt.Errorf("%s:%s; rules/README.md says what belongs there", path, tomlMistake(err))}}
+		m := tomlMistake(err)
+		m.File, m.Message = path, m.Message+"; rules/README.md says what belongs there"
+		return &file{path: path, errs: []error{m}}
 	}
 	for _, key := range md.Undecoded() {
 		f.unknown(key)
@@ -105,16 +119,17 @@ func parseFile(path string, text []byte) *file {
 // wrongType is how the decoder puts a value of another type than its key has; only its text tells the place.
 var wrongType = regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (.*)$`)
 
-// tomlMistake puts a decoder's error as LINE: KEY: what.
-func tomlMistake(err error) string {
+// tomlMistake is a decoder's error with its place.
+func tomlMistake(err error) *Mistake {
 	var p toml.ParseError
 	if errors.As(err, &p) {
-		return fmt.Sprintf("%d: %s: %s", p.Position.Line, cmp.Or(p.LastKey, "syntax"), p.Message)
+		return &Mistake{Line: p.Position.Line, Key: cmp.Or(p.LastKey, "syntax"), Message: p.Message}
 	}
 	if m := wrongType.FindStringSubmatch(err.Error()); m != nil {
-		return m[1] + ": " + m[2] + ": " + m[3]
+		line, _ := strconv.Atoi(m[1])
+		return &Mistake{Line: line, Key: m[2], Message: m[3]}
 	}
-	return "1: " + err.Error()
+	return &Mistake{Line: 1, Key: "syntax", Message: err.Error()}
 }
 
 func (f *file) unknown(key toml.Key) {
@@ -144,7 +159,7 @@ func (f *file) errorf(table string, i int, key, format string, args ...any) {
 	if table != "" {
 		key = table + "." + key
 	}
-	f.errs = append(f.errs, fmt.Errorf("%s:%d: %s: %s", f.path, line, key, fmt.Sprintf(format, args...)))
+	f.errs = append(f.errs, &Mistake{f.path, line, key, fmt.Sprintf(format, args...)})
 }
 
 func (f *file) need(table string, i int, key, value string) {

@@ -3,6 +3,7 @@ package cdn
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -127,6 +128,40 @@ func TestMarks(t *testing.T) {
 	for n := range 20 { // across the middle, and on either side of it
 		f(strings.Repeat(".", n)+"his"+strings.Repeat(".", 10)+"his", 0, 0, 0, int32(n+3), 0, 0)
 	}
+}
+
+// Whatever is read is bounded, and reading what was read again gives the same.
+func FuzzParseResponse(f *testing.F) {
+	files, err := filepath.Glob("testdata/responses/*.http")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range files[:40] {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Add([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nA: b\r\n c\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		resp, err := ParseResponse(raw)
+		if err != nil {
+			return
+		}
+		if len(resp.Body) > maxBody || len(resp.Headers) > maxHeaders || resp.Status < 100 || resp.Status > 999 {
+			t.Fatalf("got %d with %d headers and %d bytes", resp.Status, len(resp.Headers), len(resp.Body))
+		}
+		if resp.Status < 200 { // an interim one, which is skipped where another follows
+			return
+		}
+		var b bytes.Buffer
+		fmt.Fprintf(&b, "%s %d %s\r\n\r\n%s", resp.Proto, resp.Status, resp.Reason, resp.Body)
+		again, err := ParseResponse(b.Bytes())
+		if err != nil || again.Status != resp.Status {
+			t.Fatalf("got %v, %v of what was read before as %v", again, err, resp)
+		}
+	})
 }
 
 func FuzzJudge(f *testing.F) {
