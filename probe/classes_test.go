@@ -116,10 +116,10 @@ func TestABombIsBounded(t *testing.T) {
 	w := gzip.NewWriter(&b)
 	_, _ = w.Write(make([]byte, 64<<20))
 	_ = w.Close()
-	if got := len(decode("gzip", b.Bytes())); got != maxBody {
+	if got := len(DecodeBody("gzip", b.Bytes())); got != maxBody {
 		t.Errorf("got %d bytes of the bomb, want %d", got, maxBody)
 	}
-	if got := string(decode("gzip", []byte("no gzip"))); got != "no gzip" {
+	if got := string(DecodeBody("gzip", []byte("no gzip"))); got != "no gzip" {
 		t.Errorf("got %q of what cannot be decoded, want it as it came", got)
 	}
 }

@@ -121,7 +121,7 @@ func (a *attempt) receive(from *io.LimitedReader, br *bufio.Reader, u *url.URL) 
 func (a *attempt) takeBody(h *http.Response) error {
 	resp := newResponse(h)
 	body, err := io.ReadAll(io.LimitReader(h.Body, maxBody))
-	resp.Body = decode(h.Header.Get("Content-Encoding"), body)
+	resp.Body = DecodeBody(h.Header.Get("Content-Encoding"), body)
 	a.e.Response = resp
 	return err
 }
@@ -187,8 +187,9 @@ func (a *attempt) bodyClass(err error) Class {
 	}
 }
 
-// decode undoes a content encoding that was not asked for, as far as the bound goes. What cannot be decoded stays as it is.
-func decode(encoding string, body []byte) []byte {
+// DecodeBody undoes a content encoding that was not asked for: gzip and deflate, and at most 64 KiB of what they hold. What
+// cannot be decoded stays as it is.
+func DecodeBody(encoding string, body []byte) []byte {
 	var r io.Reader
 	var err error
 	switch strings.ToLower(strings.TrimSpace(encoding)) {

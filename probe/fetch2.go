@@ -107,7 +107,7 @@ func (a *attempt) askOverQUIC(u *url.URL, to netip.AddrPort, share time.Duration
 	}
 	a.sawChain(reply.Shown)
 	if reply.Response != nil {
-		reply.Response.Body = decode(reply.Response.Get("Content-Encoding"), reply.Response.Body)
+		reply.Response.Body = DecodeBody(reply.Response.Get("Content-Encoding"), reply.Response.Body)
 		a.e.Response = reply.Response
 	}
 	a.ended = reply.Response == nil && reply.Class == ClassHTTPReset

@@ -2,10 +2,8 @@ package cdn
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -105,12 +103,7 @@ func decoded(resp *probe.Response, body []byte) []byte {
 			body = plain
 		}
 	}
-	if strings.EqualFold(resp.Get("Content-Encoding"), "gzip") {
-		if z, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
-			plain, _ := io.ReadAll(io.LimitReader(z, maxBody)) // what came before an error is worth as much
-			body = plain
-		}
-	}
+	body = probe.DecodeBody(resp.Get("Content-Encoding"), body)
 	return bytes.Clone(body[:min(len(body), maxBody)])
 }
 
