@@ -70,9 +70,9 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	was := p.c.Memory.fronting(key, start)
 
 	a, looks := p.look(ctx, t, was, t.Timeout, netip.Addr{}), 1
-	if again(&a.r) {
+	if Doubtful(&a.r) {
 		looks = 2
-		if second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout), netip.Addr{}); settles(&second.r) {
+		if second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout), netip.Addr{}); Settles(&second.r) {
 			a = second
 		}
 	}
@@ -153,7 +153,7 @@ func (p *Prober) lookAtAll(ctx context.Context, a *attempt, was Fronting) *attem
 		}
 		all.Go(func() {
 			looks[i] = p.look(ctx, a.t, was, min(p.c.Recheck, a.t.Timeout), addr)
-			if again(&looks[i].r) {
+			if Doubtful(&looks[i].r) {
 				looks[i] = p.look(ctx, a.t, was, min(p.c.Recheck, a.t.Timeout), addr)
 			}
 		})
@@ -172,13 +172,13 @@ func (p *Prober) lookAtAll(ctx context.Context, a *attempt, was Fronting) *attem
 	return best
 }
 
-// again tells whether a result deserves a second look.
-func again(r *Result) bool {
+// Doubtful tells whether a result deserves a second look.
+func Doubtful(r *Result) bool {
 	return !r.OK() && r.Fault != FaultBlocked && r.Fault != FaultNone && r.Fault != FaultLocal
 }
 
-// settles tells whether a second look says more than a failing first one: the site answers after all, or turns us away.
-func settles(r *Result) bool {
+// Settles tells whether a second look says more than a failing first one: the site answers after all, or turns us away.
+func Settles(r *Result) bool {
 	return r.OK() || r.Class == ClassHTTPClientError || r.Fault == FaultBlocked || r.Class == ClassLocalCancelled
 }
 

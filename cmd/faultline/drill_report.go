@@ -146,6 +146,11 @@ func (s *stage) paged(h *hook, at float64) {
 	if h.Event == "page" || !known {
 		r.Pages = append(r.Pages, drillPage{at, i.ID, i.Domain, string(i.Scope), string(i.Assessment), h.Text})
 	}
+	r.life(i, at)
+}
+
+// life notes where a page's incident is in its life.
+func (r *drillReport) life(i *alert.Incident, at float64) {
 	r.scope = i.Scope
 	switch i.State {
 	case alert.StateOpen:

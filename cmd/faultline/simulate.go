@@ -1,0 +1,260 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"faultline/alert"
+	"faultline/internal/simnet"
+	"faultline/probe/cdn"
+)
+
+// simulateFlags are what `simulate` is asked.
+type simulateFlags struct {
+	scenario string
+	runs     int
+	seed     uint64
+	json     bool
+}
+
+func simulateCommand() *cobra.Command {
+	var f simulateFlags
+	cmd := &cobra.Command{
+		Use:   "simulate --scenario FILE",
+		Short: "Play an outage in virtual time, many times over",
+		Long: `Plays an outage in virtual time with the daemon's own engine and schedule, each run with other sites affected and other
+noise, and holds what comes of it against what the scenario expects. A run in which chance left fewer than three affected
+owners with a failing probe before the deadline is not judged, and is counted. Exit status 1 if a judged run fails.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&f.scenario, "scenario", "", "`FILE` or name of an outage")
+	cmd.Flags().IntVar(&f.runs, "runs", 20, "how many times")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "of the first run; each further one has the next")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON document")
+	_ = cmd.MarkFlagRequired("scenario")
+	return cmd
+}
+
+// simReport is what came of many runs of one scenario.
+type simReport struct {
+	Scenario string         `json:"scenario"`
+	Runs     int            `json:"runs"`
+	Passed   int            `json:"passed"`
+	Excluded int            `json:"excluded"`
+	DetectS  *simTimes      `json:"detect_s,omitempty"` // of the first page, after the outage can be seen
+	Pages    simRange       `json:"pages"`
+	Notices  map[string]int `json:"notices"` // in how many runs each kind was
+	Failures []simFailure   `json:"failures"`
+}
+
+type simTimes struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	Max float64 `json:"max"`
+}
+
+type simRange struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
+}
+
+type simFailure struct {
+	Seed uint64 `json:"seed"`
+	Why  string `json:"why"`
+}
+
+// maxRuns bounds --runs.
+const maxRuns = 100000
+
+func (f *simulateFlags) run(out io.Writer) error {
+	if f.runs < 1 || f.runs > maxRuns {
+		return fmt.Errorf("--runs %d: from 1 to %d", f.runs, maxRuns)
+	}
+	sc, err := simnet.Open(f.scenario)
+	if err != nil {
+		return err
+	}
+	rules, err := cdn.Load()
+	if err != nil {
+		return err
+	}
+	runs := make([]simRun, f.runs)
+	var all sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i := range runs {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			runs[i] = simulate(sc, rules, f.seed+uint64(i))
+		})
+	}
+	all.Wait()
+	r := sumUp(sc, runs)
+	if f.json {
+		err = json.NewEncoder(out).Encode(r)
+	} else {
+		err = r.print(out, sc)
+	}
+	if err == nil && len(r.Failures) > 0 {
+		return errBad
+	}
+	return err
+}
+
+// simRun is what came of one run.
+type simRun struct {
+	seed     uint64
+	report   drillReport
+	missed   []string
+	excluded bool
+}
+
+// simulate plays a scenario once.
+func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64) simRun {
+	onset := sc.Onset
+	if onset.IsZero() {
+		onset = time.Date(2019, 7, 2, 13, 42, 0, 0, time.UTC)
+	}
+	w := newSimWorld(sc, rules, onset, seed)
+	run := simRun{seed: seed, report: newReport(sc)}
+	p := w.play(alert.DefaultPolicy())
+	p.Decided = func(now time.Time, out *alert.Effects) {
+		at := now.Sub(onset).Seconds()
+		for i := range out.Incidents {
+			run.report.incident(&out.Incidents[i], at)
+		}
+		for _, n := range out.Notices {
+			if !n.Over {
+				run.report.Notices = append(run.report.Notices, drillNotice{at, n.Kind, n.Domain, n.Vantage, n.Text})
+			}
+		}
+	}
+	p.Run(onset.Add(-sc.World.Warmup), onset.Add(sc.Last()+sc.World.Tail))
+	run.missed = run.report.missed(&sc.Expect)
+	run.excluded = sc.Expect.Page && !sc.Expect.PageOptional && w.failedBy(sc) < min(leastFailing, sc.World.Owners)
+	return run
+}
+
+// leastFailing is how many owners must fail before the deadline for a run to be judged, if there are so many.
+const leastFailing = 3
+
+// failedBy is how many owners had a failing probe before the deadline.
+func (w *simWorld) failedBy(sc *simnet.Scenario) int {
+	deadline := w.onset.Add(sc.Last())
+	if e := &sc.Expect; e.MaxDetect > 0 {
+		deadline = w.onset.Add(e.Visible + e.MaxDetect)
+	}
+	n := 0
+	for _, at := range w.failed {
+		if at.Before(deadline) {
+			n++
+		}
+	}
+	return n
+}
+
+// incident enters what was decided about an incident.
+func (r *drillReport) incident(i *alert.Incident, at float64) {
+	if i.Severity != alert.SeverityPage {
+		if i.State == alert.StateOpen && i.Rev == 1 {
+			kind := alert.NoticeSite
+			if i.Of.Sites > 1 {
+				kind = alert.NoticeOwner
+			}
+			r.Notices = append(r.Notices, drillNotice{AtS: at, Kind: kind, Domain: i.Domain, Text: i.Title()})
+		}
+		return
+	}
+	if !slices.ContainsFunc(r.Pages, func(p drillPage) bool { return p.Incident == i.ID }) {
+		r.Pages = append(r.Pages, drillPage{at, i.ID, i.Domain, string(i.Scope), string(i.Assessment), i.Title()})
+	}
+	r.life(i, at)
+}
+
+func sumUp(sc *simnet.Scenario, runs []simRun) *simReport {
+	r := &simReport{Scenario: sc.Name, Runs: len(runs), Notices: map[string]int{}, Failures: []simFailure{}}
+	var detect []float64
+	first := true
+	for i := range runs {
+		run := &runs[i]
+		if n := len(run.report.Pages); first {
+			r.Pages, first = simRange{n, n}, false
+		} else {
+			r.Pages = simRange{min(r.Pages.Min, n), max(r.Pages.Max, n)}
+		}
+		kinds := map[string]bool{}
+		for _, n := range run.report.Notices {
+			kinds[n.Kind] = true
+		}
+		for k := range kinds {
+			r.Notices[k]++
+		}
+		switch {
+		case run.excluded:
+			r.Excluded++
+			continue
+		case len(run.missed) > 0:
+			r.Failures = append(r.Failures, simFailure{run.seed, strings.Join(run.missed, "; ")})
+		default:
+			r.Passed++
+		}
+		if len(run.report.Pages) > 0 {
+			detect = append(detect, run.report.Pages[0].AtS-sc.Expect.Visible.Seconds())
+		}
+	}
+	if len(detect) > 0 {
+		slices.Sort(detect)
+		at := func(q float64) float64 { return detect[min(len(detect)-1, int(q*float64(len(detect))))] }
+		r.DetectS = &simTimes{at(0.5), at(0.95), detect[len(detect)-1]}
+	}
+	return r
+}
+
+// print shows a report to a person.
+func (r *simReport) print(out io.Writer, sc *simnet.Scenario) error {
+	p := printer{w: out}
+	expected := newReport(sc).Expected
+	p.printf("%s: %s\n", sc.Name, sc.Title)
+	p.printf("  expected   %s\n", expected)
+	p.printf("  passed     %d of %d judged runs", r.Passed, r.Runs-r.Excluded)
+	if r.Excluded > 0 {
+		p.printf("; %d more were not judged: chance left too few failing owners", r.Excluded)
+	}
+	p.printf("\n")
+	if d := r.DetectS; d != nil {
+		p.printf("  page       after %.1f s in half of the runs, %.1f s in 95 %%, %.1f s at worst\n", d.P50, d.P95, d.Max)
+	}
+	p.printf("  pages      %d to %d a run\n", r.Pages.Min, r.Pages.Max)
+	for _, k := range sortedNames(r.Notices) {
+		p.printf("  notice     %s in %d runs\n", k, r.Notices[k])
+	}
+	const shown = 10
+	for i, f := range r.Failures {
+		if i == shown {
+			p.printf("  … and %d more\n", len(r.Failures)-shown)
+			break
+		}
+		p.printf("  failed     seed %d: %s\n", f.Seed, f.Why)
+	}
+	return p.err
+}
+
+func sortedNames(m map[string]int) []string {
+	names := make([]string, 0, len(m))
+	for k := range m {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"math"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"faultline/alert"
+	"faultline/internal/simnet"
+	"faultline/internal/virtual"
+	"faultline/probe"
+	"faultline/probe/cdn"
+)
+
+// How long what a simulated probe meets takes. Figures of the detection study: 0.25 s and a tail of 0.1 s for an answer.
+const (
+	simAnswer  = 250 * time.Millisecond
+	simTail    = 100 * time.Millisecond
+	simSlow    = 6 * time.Second
+	simSilent  = 3 * time.Second // two questions to a resolver that does not answer
+	simShared  = 2 * time.Second // a probe's looks share their lot for so long
+	simTimeout = 10 * time.Second
+)
+
+// Background noise where a scenario asks for 1 %: detection study, section 4.
+const (
+	noiseProbe   = 0.004
+	noiseOnsets  = 2e-5 // own outages of a site a second
+	noiseOutage  = 300 * time.Second
+	noiseDefault = 0.01
+)
+
+// simWorld is a scenario's world for virtual time: what happens comes from the scenario, and what a probe makes of it from the
+// same answers, and the same rules, as in a drill.
+type simWorld struct {
+	*simnet.World
+	rules *cdn.Rules
+	onset time.Time
+	seed  uint64
+
+	found  map[foundKey]*probe.Result
+	own    [][]spell            // each site's own failures, in the order of time
+	failed map[string]time.Time // when an owner in the failing domain first had a failing probe
+}
+
+type foundKey struct {
+	site  int
+	class simnet.Class
+}
+
+type spell struct{ from, to time.Time }
+
+func newSimWorld(sc *simnet.Scenario, rules *cdn.Rules, onset time.Time, seed uint64) *simWorld {
+	w := &simWorld{
+		World: simnet.NewWorld(sc, seed, simnet.Independent), rules: rules, onset: onset, seed: seed,
+		found: map[foundKey]*probe.Result{}, failed: map[string]time.Time{},
+	}
+	w.drawOwnOutages()
+	return w
+}
+
+// drawOwnOutages gives every site but the anchors failures of its own.
+func (w *simWorld) drawOwnOutages() {
+	spec := &w.Scenario.World
+	w.own = make([][]spell, len(w.Sites))
+	rate := noiseOnsets * spec.Noise / noiseDefault
+	end := w.onset.Add(w.Scenario.Last() + spec.Tail)
+	for i := range w.Sites {
+		if rate == 0 || w.Sites[i].Kind == simnet.KindAnchor {
+			continue
+		}
+		rng := rand.New(rand.NewPCG(w.seed, uint64(i)))
+		for at := w.onset.Add(-spec.Warmup); ; {
+			at = at.Add(seconds(rng.ExpFloat64() / rate))
+			if at.After(end) {
+				break
+			}
+			w.own[i] = append(w.own[i], spell{at, at.Add(seconds(rng.ExpFloat64() * noiseOutage.Seconds()))})
+		}
+	}
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(min(s, math.MaxInt64/2/float64(time.Second)) * float64(time.Second))
+}
+
+// chance is a number in [0, 1) that belongs to one look of one probe.
+func (w *simWorld) chance(p virtual.Probe, what uint64) float64 {
+	x := w.seed ^ p.Draw*0x9e3779b97f4a7c15 ^ uint64(p.Nth)<<56 ^ what<<48
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return float64((x^x>>31)>>11) / (1 << 53)
+}
+
+// Look is a virtual.World's. The looks of one probe share their lot for a while.
+func (w *simWorld) Look(at time.Time, p virtual.Probe) virtual.Look {
+	lot := p.Draw
+	if at.Sub(p.Begun) > simShared {
+		lot = ^p.Draw
+	}
+	class := w.Fault(at.Sub(w.onset), p.Site, p.Vantage, lot)
+	if class == simnet.ClassOK {
+		class = w.noise(at, p)
+	} else if !at.Before(w.onset) && class != simnet.ClassBlocked && class != simnet.ClassSlow {
+		w.note(&w.Sites[p.Site], at)
+	}
+	return virtual.Look{Found: w.finding(p.Site, class), Took: w.took(class, p)}
+}
+
+// note notes that a probe of an affected site failed.
+func (w *simWorld) note(s *simnet.Site, at time.Time) {
+	if _, known := w.failed[s.Owner]; !known && (s.Kind == simnet.KindDomain || s.Kind == simnet.KindExtra) {
+		w.failed[s.Owner] = at
+	}
+}
+
+// noise is what a site, or one look at it, fails with by itself.
+func (w *simWorld) noise(at time.Time, p virtual.Probe) simnet.Class {
+	if w.Sites[p.Site].Kind == simnet.KindAnchor {
+		return simnet.ClassOK
+	}
+	down := slices.ContainsFunc(w.own[p.Site], func(o spell) bool { return !at.Before(o.from) && at.Before(o.to) })
+	switch {
+	case down && p.Site%2 == 0:
+		return simnet.ClassConnectTimeout
+	case down:
+		return simnet.ClassOrigin5xx
+	case w.chance(p, 1) < noiseProbe*w.Scenario.World.Noise/noiseDefault:
+		return simnet.ClassConnectTimeout
+	}
+	return simnet.ClassOK
+}
+
+func (w *simWorld) took(class simnet.Class, p virtual.Probe) time.Duration {
+	answer := simAnswer - time.Duration(math.Log(1-w.chance(p, 2))*float64(simTail))
+	switch class {
+	case simnet.ClassConnectTimeout:
+		return p.Timeout
+	case simnet.ClassDNSTimeout:
+		return min(p.Timeout, simSilent)
+	case simnet.ClassSlow:
+		return min(p.Timeout, simSlow+answer)
+	}
+	return min(p.Timeout, answer)
+}
+
+// Lost is a virtual.World's.
+func (w *simWorld) Lost(at time.Time, vantage int) bool {
+	return w.World.Lost(at.Sub(w.onset), vantage)
+}
+
+// finding is what a probe makes of a class at a site, by the rules.
+func (w *simWorld) finding(site int, class simnet.Class) *probe.Result {
+	if class == simnet.ClassSlow { // a good answer, though a late one
+		class = simnet.ClassOK
+	}
+	key := foundKey{site, class}
+	if r, ok := w.found[key]; ok {
+		return r
+	}
+	s := &w.Sites[site]
+	e := &probe.Evidence{Host: s.Host, CNAME: s.CNAME, NS: s.NS, Class: probe.ClassOK}
+	r := &probe.Result{}
+	switch class {
+	case simnet.ClassDNSTimeout:
+		e.Class = probe.ClassDNSTimeout
+	case simnet.ClassDNSServfail:
+		e.Class, e.EDE = probe.ClassDNSServfail, []uint16{22}
+	case simnet.ClassConnectTimeout:
+		e.Class = probe.ClassConnectTimeout
+	case simnet.ClassTLSCert:
+		e.Class = probe.ClassTLSCertExpired
+	default:
+		a := w.Answer(site, -1, class, w.onset, uint64(site))
+		resp := &probe.Response{Proto: "HTTP/1.1", Status: a.Status, Reason: a.Reason, Body: a.Body}
+		for _, h := range a.Headers {
+			resp.Headers = append(resp.Headers, probe.Header{Name: h.Name, Value: h.Value})
+		}
+		e.Response, r.Status, r.Proto = resp, a.Status, "HTTP/1.1"
+	}
+	r.Verdict = w.rules.Judge(e, probe.Fronting{CDN: s.CDN})
+	r.DNS = probe.DNSInfo{NS: s.NS, EDE: e.EDE, CNAME: s.CNAME, Operator: r.Operator}
+	r.TLS.Issuer = s.CA
+	w.found[key] = r
+	return r
+}
+
+// play is the world, ready to be played with a policy.
+func (w *simWorld) play(p alert.Policy) *virtual.Play {
+	spec := &w.Scenario.World
+	v := &virtual.Play{
+		World: w, Policy: p, Pace: probe.DefaultPace(), Recheck: 3 * time.Second, Habit: time.Second,
+	}
+	for i := range w.Sites {
+		s := &w.Sites[i]
+		site := &probe.Site{
+			Name: s.Name, URL: &url.URL{Scheme: "https", Host: s.Host, Path: "/"}, Group: s.Group, Labels: s.Labels, Owner: strings.ToLower(s.Zone),
+			Interval: spec.Interval, Timeout: min(simTimeout, spec.Interval), Method: "GET", Alert: probe.AlertNotice,
+		}
+		if s.Kind == simnet.KindAnchor {
+			site.Anchor, site.Interval, site.Alert = true, 2*spec.Interval, probe.AlertNone
+			v.Anchors = append(v.Anchors, site)
+			continue
+		}
+		if s.Alert == "page" {
+			site.Alert = probe.AlertPage
+		}
+		site.Owner = s.Owner
+		v.Sites = append(v.Sites, site)
+	}
+	for _, vs := range w.Vantages {
+		v.Vantages = append(v.Vantages, &probe.Vantage{Name: vs.Name, Region: vs.Region})
+	}
+	return v
+}
