@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -72,14 +73,16 @@ func (c *Captures) note(a *attempt) {
 		delete(c.failed, key)
 		return
 	}
-	if a.r.Class == ClassLocalCancelled || c.failed[key] == a.r.Class {
+	if was, failed := c.failed[key]; a.r.Fault == FaultLocal || failed && was == a.r.Class { // this host's trouble says nothing of the site
 		return
 	}
 	if len(c.failed) >= 100*maxCaptures {
 		clear(c.failed)
 	}
 	c.failed[key] = a.r.Class
-	c.keep(a.capture())
+	if x := a.capture(); x != nil {
+		c.keep(x)
+	}
 }
 
 func (c *Captures) keep(x *Capture) {
@@ -127,8 +130,14 @@ func (x *Capture) size() int {
 	return n
 }
 
-func (a *attempt) capture() *Capture {
-	x := &Capture{
+// capture is nil where what came cannot even be shown: some parser stumbled.
+func (a *attempt) capture() (x *Capture) {
+	defer func() {
+		if recover() != nil {
+			x = nil
+		}
+	}()
+	x = &Capture{
 		Site: a.r.Site, URL: a.r.URL, Vantage: a.r.Vantage, Seq: a.r.Seq, At: a.r.At, Class: a.r.Class, Addr: a.r.Addr, Time: a.r.Time,
 	}
 	for _, m := range a.raw[:min(len(a.raw), maxMessages)] {
@@ -141,7 +150,7 @@ func (a *attempt) capture() *Capture {
 	}
 	if resp := a.e.Response; resp != nil {
 		x.Status = strings.TrimSpace(fmt.Sprintf("%s %d %s", resp.Proto, resp.Status, resp.Reason))
-		x.Headers, x.Body = redact(a.t.Site, resp)
+		a.redact(x, resp)
 	}
 	return x
 }
@@ -162,27 +171,39 @@ const (
 	leastSecret = 6 // bytes: what is shorter is found everywhere
 )
 
-// redact takes out of a response what is nobody's business: cookies, and the site's own request headers where they are
-// echoed.
-func redact(site *Site, resp *Response) ([]Header, []byte) {
-	headers := slices.Clone(resp.Headers)
-	for i, h := range headers {
+// redact takes out of a response what is nobody's business: cookies, queries of redirects, and the site's own request headers
+// and the proxy's password where they are echoed.
+func (a *attempt) redact(x *Capture, resp *Response) {
+	x.Headers = slices.Clone(resp.Headers)
+	for i, h := range x.Headers {
 		switch strings.ToLower(h.Name) {
 		case "set-cookie", "set-cookie2":
-			name, _, _ := strings.Cut(h.Value, "=")
-			headers[i].Value = name + "=" + redacted
+			name, _, ok := strings.Cut(h.Value, "=")
+			if !ok {
+				name = ""
+			}
+			x.Headers[i].Value = name + "=" + redacted
 		case "authorization", "cookie", "proxy-authorization":
-			headers[i].Value = redacted
+			x.Headers[i].Value = redacted
+		case "location", "content-location", "refresh":
+			if bare, _, ok := strings.Cut(h.Value, "?"); ok {
+				x.Headers[i].Value = bare + "?" + redacted
+			}
 		}
 	}
-	body := resp.Body
-	for _, secret := range secrets(site) {
-		for i := range headers {
-			headers[i].Value = strings.ReplaceAll(headers[i].Value, secret, redacted)
-		}
-		body = bytes.ReplaceAll(body, []byte(secret), []byte(redacted))
+	x.Body = resp.Body
+	hidden := secrets(a.t.Site)
+	if p := a.t.Vantage.Proxy; p != nil && len(p.Password) >= leastSecret {
+		hidden = append(hidden, p.Password, base64.StdEncoding.EncodeToString([]byte(p.User+":"+p.Password)))
 	}
-	return headers, bytes.Clone(body)
+	for _, secret := range hidden {
+		x.Status = strings.ReplaceAll(x.Status, secret, redacted)
+		for i := range x.Headers {
+			x.Headers[i].Value = strings.ReplaceAll(x.Headers[i].Value, secret, redacted)
+		}
+		x.Body = bytes.ReplaceAll(x.Body, []byte(secret), []byte(redacted))
+	}
+	x.Body = bytes.Clone(x.Body[:min(len(x.Body), maxBody)])
 }
 
 // harmless are request headers whose values are no secrets.

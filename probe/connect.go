@@ -37,6 +37,7 @@ func (a *attempt) connect(addrs []netip.Addr, u *url.URL) (conn net.Conn, class 
 			return conn, ClassOK, ""
 		}
 		c := connectClass(a.ctx, err)
+		a.silent = a.silent || silentProxy(err)
 		if c == ClassLocalCancelled || c == ClassLocalResource || c == ClassLocalPath {
 			return nil, c, err.Error()
 		}
@@ -70,9 +71,15 @@ func (a *attempt) connectByProxy(u *url.URL) (net.Conn, Class, string) {
 		conn, err = a.t.Vantage.throughProxy(a.ctx, net.JoinHostPort(u.Hostname(), strconv.Itoa(int(port(u)))))
 	}
 	if err != nil {
+		a.silent = a.silent || silentProxy(err)
 		return nil, connectClass(a.ctx, err), err.Error()
 	}
 	return conn, ClassOK, ""
+}
+
+func silentProxy(err error) bool {
+	var said *proxyError
+	return errors.As(err, &said) && said.silent
 }
 
 func connectClass(ctx context.Context, err error) Class {

@@ -17,12 +17,12 @@ import (
 // whose failure it is.
 
 // Bounds of a diagnosis: how long it may take, in tries; how many aliases it follows from zone to zone; how long its
-// outcome is believed, of what concerns all zones of an operator and of one zone; how many outcomes are kept.
+// outcome is believed, of what concerns all zones of an operator and of one name; how many outcomes are kept.
 const (
 	diagnosisTries = 2
 	diagnosisZones = 3
 	sharedFor      = 30 * time.Second
-	zoneFor        = 2 * time.Minute
+	nameFor        = 2 * time.Minute
 	maxOperators   = 1000
 	maxOutcomes    = 1000
 )
@@ -37,7 +37,7 @@ type diagnoses struct {
 type examined struct {
 	turn   chan struct{} // held by who examines; guards the rest
 	shared outcome
-	zones  map[string]outcome // by zone and class
+	names  map[string]outcome // by name, family and class
 }
 
 type outcome struct {
@@ -54,31 +54,33 @@ func (d *diagnoses) of(key string) *examined {
 		if len(d.byOperator) >= maxOperators {
 			clear(d.byOperator)
 		}
-		x = &examined{turn: make(chan struct{}, 1), zones: map[string]outcome{}}
+		x = &examined{turn: make(chan struct{}, 1), names: map[string]outcome{}}
 		d.byOperator[key] = x
 	}
 	return x
 }
 
-func (x *examined) known(zone string, now time.Time) (outcome, bool) {
-	if now.Before(x.shared.till) {
+// known is what was found out about a name that fails with a class: about the name itself, or, where the resolver got no answer
+// for it, about its operator.
+func (x *examined) known(name string, c Class, now time.Time) (outcome, bool) {
+	if now.Before(x.shared.till) && !denies(c) {
 		return x.shared, true
 	}
-	o, ok := x.zones[zone]
+	o, ok := x.names[name]
 	return o, ok && now.Before(o.till)
 }
 
-func (x *examined) keep(zone string, o outcome, now time.Time) {
+func (x *examined) keep(name string, o outcome, now time.Time) {
 	switch o.Diagnosis {
 	case DiagnosisOperator, DiagnosisPath, DiagnosisLocal: // true of all zones there
 		o.till = now.Add(sharedFor)
 		x.shared = o
 	default:
-		if len(x.zones) >= maxOutcomes {
-			clear(x.zones)
+		if len(x.names) >= maxOutcomes {
+			clear(x.names)
 		}
-		o.till = now.Add(zoneFor)
-		x.zones[zone] = o
+		o.till = now.Add(nameFor)
+		x.names[name] = o
 	}
 }
 
@@ -91,9 +93,8 @@ func (p *Prober) diagnose(ctx context.Context, v *Vantage, fam Family, host stri
 		return DiagnosisZone, "the zone's DNSSEC signatures do not validate"
 	}
 	ns, _ := p.zones.servers(host)
-	zone := zoneOf(host)
-	x := p.found.of(v.Name + " " + strings.Join(operators(ns, zone), " "))
-	zone += " " + fam.String() + " " + failed.class.String()
+	x := p.found.of(v.Name + " " + strings.Join(operators(ns, zoneOf(host)), " "))
+	name := strings.ToLower(host) + " " + fam.String() + " " + failed.class.String()
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTries*p.c.DNSTry)
 	defer cancel()
 	select {
@@ -102,7 +103,7 @@ func (p *Prober) diagnose(ctx context.Context, v *Vantage, fam Family, host stri
 	case <-ctx.Done():
 		return DiagnosisNone, ""
 	}
-	if o, ok := x.known(zone, time.Now()); ok {
+	if o, ok := x.known(name, failed.class, time.Now()); ok {
 		return o.Diagnosis, o.why
 	}
 	e := examination{p: p, ctx: ctx, v: v, qtype: dns.TypeA, failed: failed}
@@ -111,7 +112,7 @@ func (p *Prober) diagnose(ctx context.Context, v *Vantage, fam Family, host stri
 	}
 	o := e.examine(host)
 	if ctx.Err() == nil || o.Diagnosis != DiagnosisNone {
-		x.keep(zone, o, time.Now())
+		x.keep(name, o, time.Now())
 	}
 	return o.Diagnosis, o.why
 }
@@ -154,12 +155,13 @@ func (e *examination) examine(host string) outcome {
 	for range diagnosisZones {
 		known = len(servers) > 0
 		said = e.askAll(servers, name)
-		if said.alias != "" && zoneOf(said.alias) != zoneOf(name) {
+		if said.alias != "" {
 			name = strings.TrimSuffix(said.alias, ".")
 			servers = e.servers(name)
 		} else if servers = e.below(&said); servers == nil {
 			break
 		}
+		known, said = false, poll{} // of these nobody has been asked yet
 	}
 	switch {
 	case said.has > 0 && e.denied():
@@ -179,8 +181,10 @@ func (e *examination) examine(host string) outcome {
 }
 
 // denied tells whether the resolver said that there is no such thing, or something else than the truth.
-func (e *examination) denied() bool {
-	switch e.failed.class {
+func (e *examination) denied() bool { return denies(e.failed.class) }
+
+func denies(c Class) bool {
+	switch c {
 	case ClassDNSNXDomain, ClassDNSNoData, ClassDNSBogusAnswer:
 		return true
 	}
@@ -204,6 +208,7 @@ func (e *examination) whoLives(name string, known bool) outcome {
 	var all sync.WaitGroup
 	for i, r := range resolvers {
 		all.Go(func() {
+			defer stumbled()
 			if i == len(e.v.Resolvers) {
 				second = e.p.query(e.ctx, e.v, r, question{name: dns.Fqdn(name), qtype: e.qtype})
 				lives[i] = second.done
@@ -237,6 +242,9 @@ type poll struct {
 	below                    *asked     // an answer that sends on to the servers of a zone within; nil = none does
 }
 
+// stumbled ends a goroutine in which a parser panicked over a hostile answer as if no answer had come.
+func stumbled() { _ = recover() }
+
 // silent tells whether no name server of the zone is known, or none answers.
 func (p *poll) silent() bool { return p.has+p.denies+p.lame+p.fails == 0 }
 
@@ -248,6 +256,7 @@ func (e *examination) askAll(servers []netip.Addr, name string) poll {
 	var all sync.WaitGroup
 	for i, at := range servers {
 		all.Go(func() {
+			defer stumbled()
 			said[i] = e.p.query(ctx, e.v, e.server(at), question{name: dns.Fqdn(name), qtype: e.qtype, direct: true})
 		})
 	}
@@ -280,11 +289,14 @@ func (p *poll) count(a *asked, name string) int {
 	switch c := a.class(); {
 	case !a.done:
 		return 0
-	case len(a.addrs) > 0 || c == ClassDNSNoData && len(a.cname) > 0:
+	case len(a.addrs) > 0:
 		p.has++
-		if len(a.addrs) == 0 && a.end != dns.CanonicalName(name) {
-			p.alias = a.end
-		}
+		return 4
+	case c == ClassDNSNoData && len(a.cname) > 0 && zoneOf(a.end) != zoneOf(name):
+		p.alias = a.end
+		return 4
+	case c == ClassDNSNoData && len(a.cname) > 0 && a.apex == "": // the rest is another server's to say
+		p.has++
 		return 4
 	case c == ClassDNSNoData && !a.authority && strings.HasSuffix(a.cut, "."+dns.Fqdn(zoneOf(name))):
 		p.below = a

@@ -165,8 +165,12 @@ func (w *httpsWire) send(msg []byte) error {
 			w.turn.Lock()
 			defer w.turn.Unlock()
 		}
-		b, err := w.ask(msg)
-		w.replies <- reply{b, err}
+		got := reply{err: fmt.Errorf("%w: the library stumbled over it", errMalformed)}
+		defer func() {
+			_ = recover()
+			w.replies <- got
+		}()
+		got.msg, got.err = w.ask(msg)
 	})
 	return nil
 }

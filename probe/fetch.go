@@ -29,8 +29,8 @@ const (
 	framingRoom = 64 << 10 // for the framing of a chunked body
 )
 
-// headers are those of the request for u. They ask for what keeps the evidence: HTML, not compressed, and the debugging
-// headers of the one CDN that says on request whose failure it is. The site's own headers, which can be secrets, go to the
+// headers are those of the request for u. They ask for what keeps the evidence: HTML, not compressed, and what makes CDNs say
+// whose failure it is. The site's own headers, which can be secrets, go to the
 // site only.
 func (a *attempt) headers(u *url.URL) ([]Header, error) {
 	own := a.t.Site.Headers
@@ -38,12 +38,11 @@ func (a *attempt) headers(u *url.URL) ([]Header, error) {
 		own = nil
 	}
 	var all []Header
-	for _, h := range []Header{
+	for _, h := range append([]Header{
 		{"User-Agent", a.p.c.UserAgent},
 		{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"},
 		{"Accept-Encoding", "identity"},
-		{"X-Azure-DebugInfo", "1"},
-	} {
+	}, a.p.c.Ask...) {
 		if !slices.ContainsFunc(own, func(o Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
 			all = append(all, h)
 		}
@@ -96,7 +95,8 @@ func (a *attempt) fetch(conn net.Conn, u *url.URL) (Class, string) {
 	return a.receive(from, br, u)
 }
 
-// receive reads the response that br, which reads from `from`, begins.
+// receive reads the response that br, which reads from `from`, begins. Its body is not closed, which would read the rest of it:
+// the connection ends with it.
 func (a *attempt) receive(from *io.LimitedReader, br *bufio.Reader, u *url.URL) (Class, string) {
 	h, err := readHead(br, a.t.Site.Method)
 	if err != nil {
@@ -105,7 +105,6 @@ func (a *attempt) receive(from *io.LimitedReader, br *bufio.Reader, u *url.URL) 
 		}
 		return a.headClass(err), clip(err.Error())
 	}
-	defer h.Body.Close()
 	from.N = maxBody + framingRoom
 	if class := proxySays(h.StatusCode, h.Header.Get); class != ClassOK && a.absolute(u) {
 		return class, fmt.Sprintf("the vantage's proxy %v answers %s %s", a.t.Vantage.Proxy, clip(h.Status), clip(h.Header.Get("X-Squid-Error")))

@@ -77,9 +77,14 @@ func (a *attempt) overQUIC(u *url.URL) bool {
 func (a *attempt) hopOverQUIC(u *url.URL, addrs []netip.Addr) (class Class, detail string) {
 	addrs = addrs[:min(len(addrs), maxDials)]
 	for i, addr := range addrs {
+		to := netip.AddrPortFrom(addr, port(u))
 		share := time.Until(a.deadline) / time.Duration(len(addrs)-i)
-		class, detail = a.askOverQUIC(u, netip.AddrPortFrom(addr, port(u)), share)
-		if class.Phase() != PhaseConnect && class != ClassLocalNoNetwork {
+		c, why := a.askOverQUIC(u, to, share)
+		// An address of a family that this host cannot reach at all says less than any other failure.
+		if i == 0 || c != ClassLocalNoNetwork {
+			class, detail, a.r.Addr = c, why, to
+		}
+		if c.Phase() != PhaseConnect && c != ClassLocalNoNetwork {
 			break
 		}
 	}
@@ -96,10 +101,12 @@ func (a *attempt) askOverQUIC(u *url.URL, to netip.AddrPort, share time.Duration
 		return connectClass(a.ctx, err), err.Error()
 	}
 	defer pc.Close()
-	a.connected(to)
 	reply := a.p.c.HTTP3(a.ctx, &HTTP3Request{
 		Conn: pc, Addr: to, Host: u.Hostname(), Roots: a.p.c.Roots, Request: req, Patience: share, MaxHeader: maxHeader, MaxBody: maxBody,
 	})
+	if reply.Class.Phase() > PhaseConnect {
+		a.connected(to)
+	}
 	a.r.Time.Connect += reply.Handshake
 	a.r.Time.TTFB += reply.TTFB
 	if reply.State.Version != 0 {

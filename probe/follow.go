@@ -2,7 +2,6 @@ package probe
 
 import (
 	"fmt"
-	"math"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -27,7 +26,7 @@ func (a *attempt) follow() (Class, string) {
 	seen := map[string]bool{}
 	for range maxHops + 1 {
 		if seen[u.String()] {
-			return ClassHTTPRedirectLoop, "the redirects lead back to " + clip(u.String())
+			return ClassHTTPRedirectLoop, "the redirects lead back to " + a.shown(u)
 		}
 		seen[u.String()] = true
 		a.e.Host, a.e.Response, a.e.CNAME = u.Hostname(), nil, nil
@@ -41,9 +40,19 @@ func (a *attempt) follow() (Class, string) {
 		}
 		a.e.Foreign = a.e.Foreign || foreign(a.t.Site.URL.Hostname(), next.Hostname())
 		u = next
-		a.r.Final = clip(u.String())
+		a.r.Final = a.shown(u)
 	}
 	return ClassHTTPRedirectLoop, "more than " + strconv.Itoa(maxHops) + " redirects"
+}
+
+// shown is a URL for people. The query of one that is not the site's own can be a secret of the visit.
+func (a *attempt) shown(u *url.URL) string {
+	if u.RawQuery == "" || u.RawQuery == a.t.Site.URL.RawQuery {
+		return clip(u.String())
+	}
+	bare := *u
+	bare.RawQuery = ""
+	return clip(bare.String()) + "?" + redacted
 }
 
 // hop makes one request: resolve, connect, tls, http.
@@ -92,6 +101,9 @@ func (a *attempt) addresses(host string) ([]netip.Addr, Class, string) {
 		return []netip.Addr{a.only}, ClassOK, ""
 	}
 	if a.t.Vantage.Proxy != nil && len(a.t.Vantage.Resolvers) == 0 {
+		if a.r.Final != "" && !publicName(host) {
+			return nil, ClassHTTPInterference, fmt.Sprintf("it leads to %s, which is no public name", clip(host))
+		}
 		return nil, ClassOK, ""
 	}
 	res := a.p.resolve(a.ctx, a.t.Vantage, a.t.Family, host)
@@ -104,7 +116,7 @@ func (a *attempt) addresses(host string) ([]netip.Addr, Class, string) {
 	if a.name == "" || res.class != ClassOK {
 		a.r.DNS, a.name, a.raw, a.res = res.info, host, res.raw, res
 	}
-	if a.first == nil {
+	if a.first == nil && host == a.t.Site.URL.Hostname() {
 		a.first = may
 	}
 	return may, res.class, res.detail
@@ -127,12 +139,22 @@ func (a *attempt) literal(addr netip.Addr) ([]netip.Addr, Class, string) {
 	}
 }
 
+// publicName tells whether host can be a name of a public site: a proxy that is given another one may find an address in its
+// own network, or take it for a number.
+func publicName(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	i := strings.LastIndexByte(host, '.')
+	last := host[i+1:]
+	return i > 0 && strings.Trim(last, "0123456789") != "" && !strings.HasPrefix(last, "0x") &&
+		!slices.Contains([]string{"localhost", "local", "internal", "lan", "home", "arpa", "onion"}, last)
+}
+
 // port is the port of a URL; 0, which refuses, where what it says is none.
 func port(u *url.URL) uint16 {
 	switch {
 	case u.Port() != "":
-		n, _ := strconv.ParseUint(u.Port(), 10, 16)
-		if n > math.MaxUint16 {
+		n, err := strconv.ParseUint(u.Port(), 10, 16)
+		if err != nil {
 			return 0
 		}
 		return uint16(n)
@@ -187,6 +209,9 @@ func ASCIIHost(u *url.URL) error {
 func foreign(a, b string) bool {
 	reg := func(h string) string {
 		h = strings.ToLower(strings.TrimSuffix(h, "."))
+		if _, err := netip.ParseAddr(h); err == nil {
+			return h
+		}
 		if d, err := publicsuffix.EffectiveTLDPlusOne(h); err == nil {
 			return d
 		}

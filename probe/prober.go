@@ -15,6 +15,7 @@ import (
 type Config struct {
 	Judge     Judge
 	UserAgent string
+	Ask       []Header       // request headers that make servers say more about their failures
 	Roots     *x509.CertPool // nil = the system's
 	Allow     []netip.Prefix // addresses besides public ones that probes may go to
 	Memory    *Memory        // of fronting and habits; shared, never nil
@@ -84,7 +85,7 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	if looks == 2 && a.wordless() {
 		p.askForWords(ctx, a, was)
 	}
-	if t.Site.Addresses == AddressAll {
+	if t.Site.Addresses == AddressAll && !a.absolute(t.Site.URL) {
 		a = p.lookAtAll(ctx, a, was)
 	}
 
@@ -95,7 +96,7 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	}
 	if a.r.OK() && looks == 1 {
 		p.c.Memory.took(key, t.Vantage.Name, total)
-		p.clock.read(a.e.Response.Get("Date"))
+		p.clock.read(key, a.e.Response)
 	}
 	p.c.Captures.note(a)
 	return a.r
@@ -163,7 +164,11 @@ func (p *Prober) lookAtAll(ctx context.Context, a *attempt, was Fronting) *attem
 	list := make([]AddressLook, len(looks))
 	for i, b := range looks {
 		if b.r.OK() && !best.r.OK() {
-			b.r.DNS, b.name, b.raw, b.r.Operator = a.r.DNS, a.name, a.raw, a.r.Operator
+			b.r.DNS, b.name, b.raw = a.r.DNS, a.name, a.raw
+			if b.r.Final == "" { // it was looked at without its name, which can tell who fronts it
+				b.e.CNAME = a.r.DNS.CNAME
+			}
+			b.judge(was)
 			best = b
 		}
 		list[i] = AddressLook{netip.AddrPortFrom(addrs[i], port(a.t.Site.URL)), b.r.Class, b.r.Fault, b.r.Time.sum()}

@@ -22,8 +22,9 @@ func (e *localError) Unwrap() error { return e.error }
 
 // proxyError is what a proxy says about the far end, or what is wrong with the proxy itself (ClassLocalPath).
 type proxyError struct {
-	class Class
-	text  string
+	class  Class
+	text   string
+	silent bool // nothing came back to a request: the proxy may be dead, or waiting for the far end
 }
 
 func (e *proxyError) Error() string { return e.text }
@@ -38,7 +39,7 @@ func (v *Vantage) dialProxy(ctx context.Context) (net.Conn, error) {
 		if c := connectClass(ctx, err); c.Fault() == FaultLocal {
 			return nil, err
 		}
-		return nil, &proxyError{ClassLocalPath, fmt.Sprintf("the vantage's proxy %v cannot be reached: %v", v.Proxy, err)}
+		return nil, &proxyError{ClassLocalPath, fmt.Sprintf("the vantage's proxy %v cannot be reached: %v", v.Proxy, err), false}
 	}
 	return conn, nil
 }
@@ -46,11 +47,11 @@ func (v *Vantage) dialProxy(ctx context.Context) (net.Conn, error) {
 // proxyPatience is how long a proxy has to answer for itself.
 const proxyPatience = time.Second
 
-// askProxy finds out, where nothing came back of an HTTP proxy that was given a whole request, whether the proxy itself still
+// askProxy finds out, where nothing came back of an HTTP proxy that was asked for something, whether the proxy itself still
 // answers, and judges again if not.
 func (a *attempt) askProxy(ctx context.Context, was Fronting) {
 	defer a.stumble()
-	if !a.silent || a.r.Class != ClassHTTPTimeoutHeaders {
+	if !a.silent || a.r.Class != ClassHTTPTimeoutHeaders && a.r.Class != ClassConnectTimeout {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, proxyPatience)
@@ -100,7 +101,7 @@ func (v *Vantage) throughProxy(ctx context.Context, to string) (net.Conn, error)
 		if errors.As(err, &said) || errors.Is(ctx.Err(), context.Canceled) {
 			return nil, err
 		}
-		return nil, &proxyError{ClassLocalPath, fmt.Sprintf("the vantage's proxy %v: %v", v.Proxy, err)}
+		return nil, &proxyError{ClassLocalPath, fmt.Sprintf("the vantage's proxy %v: %v", v.Proxy, err), false}
 	}
 	return conn, nil
 }
@@ -134,7 +135,7 @@ func (p *Proxy) socks(conn net.Conn, to string) error {
 	}
 	err = socksReply(conn)
 	if isTimeout(err) { // it has shown that it lives: it is still trying
-		return &proxyError{ClassConnectTimeout, fmt.Sprintf("the vantage's proxy %v got no connection in time", p)}
+		return &proxyError{ClassConnectTimeout, fmt.Sprintf("the vantage's proxy %v got no connection in time", p), false}
 	}
 	return err
 }
@@ -177,10 +178,10 @@ func (p *Proxy) socksGreet(conn net.Conn) error {
 
 // socksReplies are the failures that say something about the far end; the others are the proxy's own.
 var socksReplies = map[byte]proxyError{
-	3: {ClassConnectUnreachable, "network unreachable"},
-	4: {ClassConnectUnreachable, "host unreachable"},
-	5: {ClassConnectRefused, "connection refused"},
-	6: {ClassConnectTimeout, "TTL expired"},
+	3: {ClassConnectUnreachable, "network unreachable", false},
+	4: {ClassConnectUnreachable, "host unreachable", false},
+	5: {ClassConnectRefused, "connection refused", false},
+	6: {ClassConnectTimeout, "TTL expired", false},
 }
 
 func socksReply(conn net.Conn) error {
@@ -199,7 +200,7 @@ func socksReply(conn net.Conn) error {
 		return nil
 	}
 	if said, ok := socksReplies[head[1]]; ok {
-		return &proxyError{said.class, "the vantage's proxy says: " + said.text}
+		return &proxyError{said.class, "the vantage's proxy says: " + said.text, false}
 	}
 	return fmt.Errorf("it refuses (SOCKS5 reply %d)", head[1])
 }
@@ -211,10 +212,12 @@ func (p *Proxy) connect(conn net.Conn, to string) error {
 	}
 	br := bufio.NewReader(&io.LimitedReader{R: conn, N: maxProxyHeader})
 	resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
+	if isTimeout(err) {
+		return &proxyError{ClassConnectTimeout, fmt.Sprintf("the vantage's proxy %v got no connection in time", p), true}
+	}
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode/100 == 2 && br.Buffered() > 0:
 		return errors.New("it speaks before it was spoken to")
@@ -227,7 +230,7 @@ func (p *Proxy) connect(conn net.Conn, to string) error {
 		class = tokenSays[strings.TrimSpace(token)]
 	}
 	if class != ClassOK && class != ClassUnknown {
-		return &proxyError{class, fmt.Sprintf("the vantage's proxy %v answers %s %s", p, clip(resp.Status), clip(resp.Header.Get("X-Squid-Error")))}
+		return &proxyError{class, fmt.Sprintf("the vantage's proxy %v answers %s %s", p, clip(resp.Status), clip(resp.Header.Get("X-Squid-Error"))), false}
 	}
 	return fmt.Errorf("it answers %s to CONNECT", clip(resp.Status))
 }

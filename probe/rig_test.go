@@ -344,3 +344,11 @@ func mustURL(s string) *url.URL {
 	}
 	return u
 }
+
+func mustAddrs(list ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range list {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}

@@ -68,6 +68,17 @@ func (z *zones) servers(host string) (ns []string, servers []netip.Addr) {
 	return nil, nil
 }
 
+// serverOf gives the addresses of a name server as far as they are remembered, and whether that is recent enough not to ask.
+func (z *zones) serverOf(key string) (addrs []netip.Addr, fresh bool) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	known := z.byName[key]
+	if known == nil {
+		return nil, false
+	}
+	return known.servers, time.Now().Before(known.till)
+}
+
 // remember takes in what was found out about a zone. Where that is nothing, what was known stays for a while.
 func (z *zones) remember(name string, ns []string, servers []netip.Addr) []string {
 	z.mu.Lock()
@@ -121,15 +132,16 @@ func (p *Prober) findServers(ctx context.Context, v *Vantage, r Resolver, name s
 // serverAddrs are the IPv4 addresses of a name server, remembered as its zone's own: operators serve many zones.
 func (p *Prober) serverAddrs(ctx context.Context, v *Vantage, r Resolver, name string) []netip.Addr {
 	key := "server/" + name
-	p.zones.mu.Lock()
-	known := p.zones.byName[key]
-	p.zones.mu.Unlock()
-	if known != nil && time.Now().Before(known.till) {
-		return known.servers
+	known, fresh := p.zones.serverOf(key)
+	if fresh {
+		return known
 	}
-	addrs := p.query(ctx, v, r, question{name: dns.Fqdn(name), qtype: dns.TypeA}).addrs
-	p.zones.remember(key, []string{name}, addrs)
-	return addrs
+	a := p.query(ctx, v, r, question{name: dns.Fqdn(name), qtype: dns.TypeA})
+	if len(a.addrs) == 0 { // what was known is better than nothing; and in an outage nothing is learned for later
+		return known
+	}
+	p.zones.remember(key, []string{name}, a.addrs)
+	return a.addrs
 }
 
 // question is one question, and how it is asked.
@@ -152,6 +164,10 @@ func (p *Prober) query(ctx context.Context, v *Vantage, r Resolver, q question) 
 	x.recurse, x.unsigned = !q.direct, q.unsigned
 	if x.ask(q.qtype) != nil || x.read(nil) != nil {
 		return asked{}
+	}
+	if a := &x.asked[0]; a.truncated && len(a.addrs) == 0 && r.Via == ViaUDP {
+		r.Via = ViaTCP
+		return p.query(ctx, v, r, q)
 	}
 	return x.asked[0]
 }

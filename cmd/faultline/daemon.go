@@ -187,7 +187,7 @@ func newProber(c *config.Config, memory *probe.Memory, captures *probe.Captures)
 		}
 	}
 	return probe.NewProber(probe.Config{
-		Judge: rules.Judge, UserAgent: c.Daemon.UserAgent(version()), Roots: roots, Allow: c.Daemon.AllowAddresses, Memory: memory,
+		Judge: rules.Judge, Ask: rules.Ask(), UserAgent: c.Daemon.UserAgent(version()), Roots: roots, Allow: c.Daemon.AllowAddresses, Memory: memory,
 		HTTP3: http3.Do, Captures: captures,
 		Recheck: c.Probe.Recheck, Habit: c.Probe.Habit, DNSTry: c.Probe.DNSTry,
 	}), nil

@@ -24,6 +24,7 @@ type Rules struct {
 	marks        marks
 	operators    suffixes[string]
 	interceptors []string // lower case: parts of a certificate's issuer
+	ask          []probe.Header
 	states       sync.Pool
 }
 
@@ -36,6 +37,9 @@ type vendor struct {
 	edge     []when // each: the CDN itself made this response
 	rules    [numTests][]*rule
 }
+
+// Ask gives the request headers that make CDNs say more about their failures. It must not be changed.
+func (r *Rules) Ask() []probe.Header { return r.ask }
 
 // made tells whether the CDN itself made the response, rather than passing on the origin's.
 func (v *vendor) made(s *state) bool {

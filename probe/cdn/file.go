@@ -28,6 +28,7 @@ type file struct {
 	Weak     []string `toml:"weak"`
 	Rewrites []string `toml:"rewrites"`
 	Text     []string `toml:"text"`
+	Ask      []string `toml:"ask"`
 
 	Made         []fileWhen     `toml:"made"`
 	Code         []fileCode     `toml:"code"`

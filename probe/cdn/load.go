@@ -11,6 +11,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"faultline/probe"
 )
 
 //go:embed rules/*.toml
@@ -125,6 +127,7 @@ func (b *builder) add(name string, text []byte) {
 		v.complete = *f.Complete
 	}
 	b.addFronting(f, n)
+	b.addAsk(f)
 	b.addCodes(f, n)
 	for i := range f.Made {
 		w := b.when(f, "made", i, &f.Made[i], n)
@@ -185,6 +188,22 @@ func (b *builder) addFronting(f *file, n int) {
 	for _, s := range f.Text {
 		b.r.texts = append(b.r.texts, text{b.r.marks.add(f.mark("", 0, "text", s)), n})
 	}
+}
+
+// addAsk takes request headers that are to be sent to every site.
+func (b *builder) addAsk(f *file) {
+	for _, s := range f.Ask {
+		name, value, ok := strings.Cut(s, ": ")
+		if h, err := newHeader(name, header{}); !ok || err != nil || h.name == "" || !printable(value) || !strings.HasPrefix(h.name, "x-") {
+			f.errorf("", 0, "ask", `%.60q is no header to ask with; write it as "X-NAME: VALUE"`, s)
+			continue
+		}
+		b.r.ask = append(b.r.ask, probe.Header{Name: name, Value: value})
+	}
+}
+
+func printable(s string) bool {
+	return s != "" && len(s) <= 100 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 func (b *builder) addCodes(f *file, n int) {

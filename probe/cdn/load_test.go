@@ -120,6 +120,7 @@ func TestInvalidFiles(t *testing.T) {
 	f("name = \"x\"\ncname = [\"com\"]\n", "2: cname: ")
 	f("name = \"x\"\nstrong = [\"a b\"]\nweak = [\"server ~ (\"]\nrewrites = [\"!server\"]\n", "2: strong: ", "3: weak: ", "4: rewrites: ")
 	f("name = \"x\"\nfoo = 1\n", "2: foo: is not a key")
+	f("name = \"x\"\nask = [\"Host: a\", \"X-Debug\", \"X-A: b\\r\\nHost: c\"]\n", "2: ask: ", "2: ask: ", "2: ask: ")
 	f("name = \"x\"\ntext = [\"ab\"]\n", "2: text: ")
 	f("name = \"x\"\n[[made]]\nmade_by_cdn = true\nstatus = \"any\"\nbody_any = [\"long enough\"]\n", "3: made.made_by_cdn: ", "4: made.status: ")
 	f("name = \"x\"\n[[code]]\nheader = \":\"\n", "2: code.name: ", "3: code.header: ")
