@@ -5,6 +5,7 @@ package cdn
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ type state struct {
 	seen   []sighting
 	stack  []int // the CDNs seen, the outermost first
 	bare   bool  // no CDN's header is on the response
+	json   bool  // its body is JSON
 
 	marks   *marks
 	scanned bool
@@ -91,12 +93,16 @@ type state struct {
 	at      []int32
 }
 
-// mark returns where a mark ends in the searchable part of the body; 0 = it is not there.
+// mark returns where a mark ends in the searchable part of the body; 0 = it is not there. In JSON only the keys of JSON count:
+// what else is found there is quoted from somewhere.
 func (s *state) mark(id int) int {
+	if s.json && !s.marks.json[id] {
+		return 0
+	}
 	if !s.scanned {
 		s.scanned = true
 		clear(s.at)
-		s.text, s.buf = searchable(s.resp.Body, s.buf)
+		s.text, s.buf = searchable(s.resp.Body, s.buf, s.resp.Status >= 500)
 		s.marks.scan(s.text, s.at)
 	}
 	return int(s.at[id])
@@ -133,6 +139,7 @@ func (r *Rules) judge(s *state, e *probe.Evidence, was probe.Fronting) (probe.Ve
 		short.Headers = short.Headers[:maxHeaders]
 		s.resp = &short
 	}
+	s.joinLines("Proxy-Status")
 	r.look(s)
 	r.stack(s, was.CDN)
 	f := fronting{}
@@ -161,9 +168,36 @@ func (r *Rules) judge(s *state, e *probe.Evidence, was probe.Fronting) (probe.Ve
 func (s *state) begin(e *probe.Evidence) {
 	clear(s.seen)
 	s.e, s.resp, s.bare, s.scanned, s.reason, s.stack = e, e.Response, true, false, "", s.stack[:0]
+	s.json = s.resp != nil && isJSON(s.resp.Get("Content-Type"))
 	if s.resp != nil && s.resp.Status >= 400 {
 		s.reason = strings.ToLower(s.resp.Reason[:min(len(s.resp.Reason), 200)])
 	}
+}
+
+// joinLines makes one line of several of a header that is a list whose order tells (RFC 9110, section 5.3).
+func (s *state) joinLines(name string) {
+	var lines []string
+	if s.resp == nil {
+		return
+	}
+	for i := range s.resp.Headers {
+		if h := &s.resp.Headers[i]; len(h.Name) == len(name) && strings.EqualFold(h.Name, name) {
+			lines = append(lines, h.Value)
+		}
+	}
+	if len(lines) < 2 {
+		return
+	}
+	joined := *s.resp
+	joined.Headers = slices.DeleteFunc(slices.Clone(s.resp.Headers), func(h probe.Header) bool { return strings.EqualFold(h.Name, name) })
+	joined.Headers = append(joined.Headers, probe.Header{Name: name, Value: strings.Join(lines, ", ")})
+	s.resp = &joined
+}
+
+func isJSON(contentType string) bool {
+	kind, _, _ := strings.Cut(contentType, ";")
+	kind = strings.TrimSpace(kind)
+	return len(kind) <= 64 && (strings.EqualFold(kind, "application/json") || len(kind) > 5 && strings.EqualFold(kind[len(kind)-5:], "+json"))
 }
 
 func (s *state) end() {
@@ -257,6 +291,9 @@ func serverError(s *state, f fronting, v *probe.Verdict) {
 	case f.now && !f.known:
 		v.Class, v.Candidates = probe.ClassHTTPServerErrorUnattributed, []probe.Fault{probe.FaultEdge, probe.FaultOrigin}
 		v.Why = statusText(s) + " behind " + f.title + ", of which no rule knows what its own errors look like"
+	case f.now && len(s.resp.Body) == 0:
+		v.Class, v.Candidates = probe.ClassHTTPServerErrorUnattributed, []probe.Fault{probe.FaultOrigin, probe.FaultEdge}
+		v.Why = statusText(s) + " through " + f.title + " with an empty body, which does not show who made it"
 	case f.now && unreadable(s.resp):
 		v.Class, v.Candidates = probe.ClassHTTPServerErrorUnattributed, []probe.Fault{probe.FaultOrigin, probe.FaultEdge}
 		v.Why = statusText(s) + " through " + f.title + " with a compressed body that cannot be read"

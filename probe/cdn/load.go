@@ -11,6 +11,12 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"faultline/probe"
 )
@@ -252,8 +258,8 @@ func (b *builder) addRules(f *file, n int, v *vendor) {
 func (b *builder) when(f *file, table string, i int, in *fileWhen, n int) when {
 	w := when{
 		status: f.status(table, i, in.Status, table == "made"), bare: in.Bare, made: in.MadeByCDN, bodyMax: -1,
-		bodyAny: b.marks(f, table, i, "body_any", in.BodyAny), bodyAll: b.marks(f, table, i, "body_all", in.BodyAll),
-		bodyNone: b.marks(f, table, i, "body_none", in.BodyNone), says: b.marks(f, table, i, "says", in.Says),
+		bodyAny: b.anyMarks(f, table, i, "body_any", in.BodyAny), bodyAll: b.marks(f, table, i, "body_all", in.BodyAll),
+		bodyNone: b.anyMarks(f, table, i, "body_none", in.BodyNone), says: b.anyMarks(f, table, i, "says", in.Says),
 		codes: in.Is,
 	}
 	for _, s := range in.Says {
@@ -282,6 +288,35 @@ func (b *builder) when(f *file, table string, i int, in *fileWhen, n int) when {
 		}
 	}
 	return w
+}
+
+// charsets are those of the pages that are not in UTF-8 where texts beyond ASCII are looked for.
+var charsets = []encoding.Encoding{charmap.Windows1251, charmap.Windows1254, simplifiedchinese.GBK}
+
+// anyMarks is marks where one of them is enough: a text beyond ASCII, of which case is not folded, is looked for with a capital
+// at its head too, and as older charsets write it.
+func (b *builder) anyMarks(f *file, table string, i int, key string, texts []string) []int {
+	ids := b.marks(f, table, i, key, texts)
+	for _, s := range texts {
+		if !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) {
+			continue
+		}
+		first, size := utf8.DecodeRuneInString(s)
+		for _, s := range []string{s, string(unicode.ToUpper(first)) + s[size:]} {
+			forms := []string{s}
+			for _, c := range charsets {
+				if old, err := c.NewEncoder().String(s); err == nil {
+					forms = append(forms, old)
+				}
+			}
+			for _, form := range forms {
+				if id := b.r.marks.add(lowerASCII(form)); !slices.Contains(ids, id) {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	return ids
 }
 
 func (b *builder) marks(f *file, table string, i int, key string, texts []string) []int {

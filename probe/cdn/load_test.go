@@ -85,11 +85,11 @@ source = "us"
 			t.Errorf("got %v at %q by %q: %q; want %v at %q by %q: %q", v.Fault, v.CDN, names[by], v.Why, want, cdn, rule, why)
 		}
 	}
-	f("502 \n"+cf, "<center>cloudflare</center>", "cloudflare/unbranded", "cloudflare", origin, "502 of our own")
-	f("503 \n"+cf, "<center>cloudflare</center>", "cloudflare/made-no-cause", "cloudflare", unclear, "503 made by Cloudflare, but it does not say whose failure it is")
+	f("502 \n"+cf, "<hr><center>cloudflare</center>", "cloudflare/unbranded", "cloudflare", origin, "502 of our own")
+	f("503 \n"+cf, "<hr><center>cloudflare</center>", "cloudflare/made-no-cause", "cloudflare", unclear, "503 made by Cloudflare, but it does not say whose failure it is")
 	f("522 \n"+cf+"X-Our-Worker: broken\n", "", "cloudflare/ours", "cloudflare", config, "522: our worker is broken")
 	f("500 \nX-Our-Edge: 1\nX-Our-Error: E17 and more\n", "", "our-own/edge", "our-own", edge, "500 with E17")
-	f("500 \nX-Our-Edge: 1\nX-Our-Error: 17\n", "", "", "our-own", origin, "500 passed on by our-own: nothing in it was made by the CDN")
+	f("500 \nX-Our-Edge: 1\nX-Our-Error: 17\n", "oops", "", "our-own", origin, "500 passed on by our-own: nothing in it was made by the CDN")
 }
 
 func TestInvalidFiles(t *testing.T) {

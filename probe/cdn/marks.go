@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	headBytes = 16 << 10 // of a body that are searched from its start
-	tailBytes = 4 << 10  // and before its end: error pages are small, custom ones carry their reference at the end
+	headBytes  = 16 << 10 // of a body that are searched from its start
+	tailBytes  = 4 << 10  // and before its end: error pages are small, custom ones carry their reference at the end
+	errorBytes = 24 << 10 // at either end where a server fails: some pages bring their styles along
 )
 
 // marks finds many fixed texts in one pass over a body, without regard to the case of ASCII letters (an Aho-Corasick
@@ -17,6 +18,7 @@ const (
 type marks struct {
 	ids   map[string]int
 	size  int        // bytes of all marks
+	json  []bool     // those that are keys of JSON, by number
 	class [256]uint8 // byte -> column of its row in next; 0 = in no mark
 	// A state is the offset of its row in next. A row has the following state for each class, with hit set where marks
 	// end in that state, and in its last column the index in ends of the marks that end in its own.
@@ -36,6 +38,7 @@ func (m *marks) add(s string) int {
 	if !ok {
 		id = len(m.ids)
 		m.ids[s] = id
+		m.json = append(m.json, s[0] == '"')
 		m.size += len(s)
 	}
 	return id
@@ -150,12 +153,16 @@ func (m *marks) note(state uint32, end int, at []int32) uint32 {
 	return state
 }
 
-// searchable returns the parts of a body that are searched, with HTML entities undone. The text is in body or in buf,
-// which is returned to be used again.
-func searchable(body, buf []byte) (text, reuse []byte) {
+// searchable returns the parts of a body that are searched, more of them where a server fails, with HTML entities undone. The
+// text is in body or in buf, which is returned to be used again.
+func searchable(body, buf []byte, fails bool) (text, reuse []byte) {
+	atHead, atTail := headBytes, tailBytes
+	if fails {
+		atHead, atTail = errorBytes, errorBytes
+	}
 	head, tail := body, []byte(nil)
-	if len(body) > headBytes+tailBytes {
-		head, tail = body[:headBytes], body[len(body)-tailBytes:]
+	if len(body) > atHead+atTail {
+		head, tail = body[:atHead], body[len(body)-atTail:]
 	}
 	if tail == nil && bytes.IndexByte(body, '&') < 0 {
 		return body, buf
@@ -182,7 +189,8 @@ func unescape(dst, src []byte) []byte {
 	}
 }
 
-// entity reads the entity at the start of b, and how long it is. An & that begins none stands for itself.
+// entity reads the entity at the start of b, and how long it is. An & that begins none stands for itself, and so does a < that is
+// written so: it is the text of a tag, quoted, and no tag.
 func entity(b []byte) (r rune, n int) {
 	end := bytes.IndexByte(b[:min(len(b), 12)], ';')
 	if end < 2 {
@@ -199,7 +207,7 @@ func entity(b []byte) (r rune, n int) {
 		digits, base = hex, 16
 	}
 	v, err := strconv.ParseUint(digits, base, 21)
-	if err != nil {
+	if err != nil || v == '<' {
 		return '&', 1
 	}
 	return rune(v), end + 1
@@ -210,8 +218,6 @@ func named(name []byte) rune {
 	switch string(name) {
 	case "amp":
 		return '&'
-	case "lt":
-		return '<'
 	case "gt":
 		return '>'
 	case "quot":

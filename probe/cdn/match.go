@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -12,6 +13,7 @@ const (
 	maxHeaders = 256     // of a response that are looked at
 	maxValue   = 4 << 10 // bytes of a header value that are looked at
 	maxCode    = 48      // bytes of a code that a page states
+	maxSkipped = 120     // and of tags before it
 )
 
 // header is one condition on a response's headers: "NAME" is there, "!NAME" is not there, "NAME = VALUE" is that value
@@ -114,12 +116,20 @@ func (h *header) find(headers []probe.Header) string {
 	return ""
 }
 
-// word is the letters, digits, _ and - at the start of b, blanks before them skipped; "" when there are none or too many.
+// word is the letters, digits, _ and - at the start of b, white space and tags before them skipped; "" when there are none or
+// too many.
 func word(b []byte) string {
-	b = b[:min(len(b), maxCode+8)]
-	for len(b) > 0 && b[0] == ' ' {
-		b = b[1:]
+	b = b[:min(len(b), maxCode+maxSkipped)]
+	for len(b) > 0 && (b[0] == '<' || b[0] <= ' ') {
+		end := 0
+		if b[0] == '<' {
+			if end = bytes.IndexByte(b, '>'); end < 0 {
+				return ""
+			}
+		}
+		b = b[end+1:]
 	}
+	b = b[:min(len(b), maxCode+1)]
 	n := 0
 	for n < len(b) && isWord(b[n]) {
 		n++

@@ -95,14 +95,14 @@ func TestSaved(t *testing.T) {
 func TestSearchable(t *testing.T) {
 	f := func(body, want string) {
 		t.Helper()
-		got, _ := searchable([]byte(body), nil)
+		got, _ := searchable([]byte(body), nil, false)
 		if string(got) != want {
 			t.Errorf("%.60q: got %.60q, want %.60q", body, got, want)
 		}
 	}
 	f("plain", "plain")
 	f("Reference&#32;&#35;18&#46;eb&#x35;", "Reference #18.eb5")
-	f("&amp;#35; &lt;b&gt; &unknown; & &; &#x110000000; &#;", "&#35; <b> &unknown; & &; &#x110000000; &#;")
+	f("&amp;#35; &lt;b&gt; &unknown; & &; &#x110000000; &#;", "&#35; &lt;b> &unknown; & &; &#x110000000; &#;")
 	f("that&rsquo;s", "that’s")
 	long := strings.Repeat("a", headBytes) + strings.Repeat("b", 10_000) + strings.Repeat("c", tailBytes)
 	f(long, strings.Repeat("a", headBytes)+"\x00"+strings.Repeat("c", tailBytes))
