@@ -118,24 +118,35 @@ func (m *marks) link() {
 	}
 }
 
-// scan sets at[id] to the end of the first occurrence of each mark in text that it finds; 0 = not there. It walks both
-// halves of the text at once, because one walk does nothing but wait for its next state.
+// scan sets at[id] to the end of the first occurrence of each mark in text that it finds; 0 = not there. It walks the four
+// quarters of the text at once, because one walk does nothing but wait for its next state.
 func (m *marks) scan(text []byte, at []int32) {
-	half := len(text) / 2
-	first, second := text[:half], text[half:2*half]
-	var a, b uint32
-	for i, c := range first {
-		a = m.next[a+uint32(m.class[c])]
-		b = m.next[b+uint32(m.class[second[i]])]
-		if (a|b)&hit != 0 {
-			a, b = m.note(a, i+1, at), m.note(b, half+i+1, at)
+	n := len(text) / 4
+	q0, q1, q2, q3 := text[:n], text[n:2*n], text[2*n:3*n], text[3*n:4*n]
+	var a, b, c, d uint32
+	for i := range q0 {
+		a = m.next[a+uint32(m.class[q0[i]])]
+		b = m.next[b+uint32(m.class[q1[i]])]
+		c = m.next[c+uint32(m.class[q2[i]])]
+		d = m.next[d+uint32(m.class[q3[i]])]
+		if (a|b|c|d)&hit != 0 {
+			a, b = m.note(a, i+1, at), m.note(b, n+i+1, at)
+			c, d = m.note(c, 2*n+i+1, at), m.note(d, 3*n+i+1, at)
 		}
 	}
-	for i, c := range text[half:min(len(text), half+maxMark)] { // what lies across the middle
-		a = m.note(m.next[a+uint32(m.class[c])], half+i+1, at)
+	m.cross(a, text, n, at)
+	m.cross(b, text, 2*n, at)
+	m.cross(c, text, 3*n, at)
+	for i := 4 * n; i < len(text); i++ {
+		d = m.note(m.next[d+uint32(m.class[text[i]])], i+1, at)
 	}
-	for i, c := range text[2*half:] {
-		b = m.note(m.next[b+uint32(m.class[c])], 2*half+i+1, at)
+}
+
+// cross finds the marks that lie across a place in the text, to which a walk has come in some state: until it is at its
+// beginning again, where nothing of what stood before counts.
+func (m *marks) cross(state uint32, text []byte, from int, at []int32) {
+	for i := from; state != 0 && i < min(from+maxMark, len(text)); i++ {
+		state = m.note(m.next[state+uint32(m.class[text[i]])], i+1, at)
 	}
 }
 
