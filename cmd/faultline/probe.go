@@ -264,6 +264,9 @@ func (f *probeFlags) site(cfg *config.Config, raw string) (*probe.Site, error) {
 		u.Path = "/"
 	}
 	u.Fragment, u.User = "", nil
+	if err := probe.ASCIIHost(u); err != nil {
+		return nil, err
+	}
 	for _, s := range all {
 		if s.URL.String() == u.String() {
 			return s, nil

@@ -38,7 +38,7 @@ func (m *marks) add(s string) int {
 	if !ok {
 		id = len(m.ids)
 		m.ids[s] = id
-		m.json = append(m.json, s[0] == '"')
+		m.json = append(m.json, strings.HasPrefix(s, "\""))
 		m.size += len(s)
 	}
 	return id
