@@ -209,9 +209,6 @@ func ASCIIHost(u *url.URL) error {
 func foreign(a, b string) bool {
 	reg := func(h string) string {
 		h = strings.ToLower(strings.TrimSuffix(h, "."))
-		if _, err := netip.ParseAddr(h); err == nil {
-			return h
-		}
 		if d, err := publicsuffix.EffectiveTLDPlusOne(h); err == nil {
 			return d
 		}

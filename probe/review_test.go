@@ -24,7 +24,7 @@ func TestForeignHosts(t *testing.T) {
 	}
 	f("www.site.example", "cdn.site.example.", false)
 	f("site.example", "other.example", true)
-	f("198.51.100.7", "9.9.100.7", true) // no domains, though they end alike
+	f("198.51.100.7", "9.9.100.7", true) // addresses, though they end alike: the library of suffixes knows
 	f("2001:db8::1", "2001:db8::1", false)
 }
 

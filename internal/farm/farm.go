@@ -1,6 +1,5 @@
 //go:build linux
 
-// Package farm runs real programs for tests: servers, proxies, resolvers from Debian. Nothing but tests may import it.
 package farm
 
 import (
@@ -29,15 +28,6 @@ type Farm struct {
 
 // New makes a Farm.
 func New(t testing.TB) *Farm { return &Farm{t, t.TempDir()} }
-
-// Skip skips a test that lacks something, but not in CI, where nothing may be lacking.
-func Skip(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("FAULTLINE_CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
 
 // Program is where a program is. Where it is missing the test is skipped.
 func (f *Farm) Program(name string) string {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"faultline/internal/farm"
 	"faultline/probe"
 )
 
@@ -130,12 +132,12 @@ func TestClosedPort(t *testing.T) {
 		var lc net.ListenConfig
 		closed, err := lc.ListenPacket(t.Context(), "udp", net.JoinHostPort(at, "0"))
 		if err != nil {
-			t.Skipf("there is no %s: %v", at, err)
+			farm.Skip(t, fmt.Sprintf("there is no %s: %v", at, err))
 		}
 		_ = closed.Close()
 		pc, err := lc.ListenPacket(t.Context(), "udp", listenAt)
 		if err != nil {
-			t.Skipf("there is no %s: %v", listenAt, err)
+			farm.Skip(t, fmt.Sprintf("there is no %s: %v", listenAt, err))
 		}
 		defer pc.Close()
 		r := Do(within(t, 2*time.Second), &probe.HTTP3Request{
