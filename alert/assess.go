@@ -58,13 +58,13 @@ func (e *Engine) fine(d *domain) []string {
 		if other == d || other.Kind != KindCDN || other.open != nil || len(other.members) == 0 || len(out) == maxFine-1 {
 			continue
 		}
-		if well, of := e.wellOf(other.members); of > 0 && well*10 >= of*9 {
+		if well, of := e.wellOf(sitesOf(other.members)); of > 0 && well*10 >= of*9 {
 			out = append(out, fmt.Sprintf("%s: %d of %d sites answer", other.Name, well, of))
 		}
 	}
 	var rest []int
 	for s := range e.sites {
-		if e.sites[s].cdn == nil && e.sites[s].origin != d {
+		if e.cdn(s) == nil && !e.sites[s].memberOf(d) {
 			rest = append(rest, s)
 		}
 	}
@@ -84,7 +84,7 @@ func (e *Engine) wellOf(sites []int) (well, of int) {
 				continue
 			}
 			saw = true
-			bad = bad || c.tracks[trackSite].since != 0
+			bad = bad || c.since != 0
 		}
 		of += btoi(saw)
 		well += btoi(saw && !bad)
@@ -92,7 +92,10 @@ func (e *Engine) wellOf(sites []int) (well, of int) {
 	return well, of
 }
 
-// stale tells whether a cell has had no answer for three intervals.
-func (e *Engine) stale(s int, c *cell) bool {
-	return e.now.sub(c.at) > 3*e.sites[s].Interval+e.sites[s].Timeout
+func sitesOf(members []membership) []int {
+	out := make([]int, len(members))
+	for i, m := range members {
+		out[i] = m.site
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package alert
 
 import (
-	"slices"
 	"time"
 
 	"faultline/probe"
@@ -27,95 +26,58 @@ func (s stamp) time() time.Time {
 func (s stamp) sub(t stamp) time.Duration { return time.Duration(s - t) }
 func (s stamp) add(d time.Duration) stamp { return s + stamp(d) }
 
-// cell is what is remembered of one site in one lane. It holds 64 bytes: there are many.
+// sooner is the earlier of two times; 0 = never.
+func sooner(a, b stamp) stamp {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// cell is what is remembered of one site in one lane. It holds at most 64 bytes: there are many.
 type cell struct {
-	at      stamp // when the newest answer was known
-	tracks  [numTracks]track
-	habit   float32 // how long a good answer takes at most, but for one in twenty; seconds
-	tempo   tempo
-	class   probe.Class
-	fault   probe.Fault
-	pending bool // a probe is under way that is slower than the site's habit
+	at     stamp   // when the newest answer was known
+	begun  stamp   // when its probe began; answers are ordered by that
+	since  stamp   // when the first of the present answers that accuse the site began; 0 = the newest does not
+	turned stamp   // when one began that accused a part which had been well
+	late   stamp   // when a probe began that is under way and slower than the site's habit; 0 = none
+	block  stamp   // since when the newest answers are blocks, and were good before; 0 = otherwise
+	habit  float32 // how long a good answer takes at most, but for one in twenty; seconds
+
+	accused parts // last known to fail
+	well    parts // last known to work
+	said    parts // what the newest answer spoke of
+
+	tempo tempo
+	class probe.Class
+	fault probe.Fault
 }
 
-// track is the memory of a cell as seen by one kind of domain.
-type track struct {
-	good  stamp // the newest answer that spoke for the domain
-	since stamp // the first answer of the present spell that spoke against it; 0 = none does
-	last  stamp // the newest answer that spoke against it
+// hear enters what an answer says, whose probe began and was known at those times. It gives the parts that the answer
+// accuses and that were well before: an onset.
+func (c *cell) hear(accused, well parts, hides bool, begun, at stamp) (fresh parts) {
+	fresh = accused & c.well
+	if fresh != 0 {
+		c.turned = begun
+	}
+	if hides {
+		c.accused, c.well = c.accused&^wholeSite, c.well&^wholeSite
+	}
+	c.accused, c.well = (c.accused|accused)&^well, (c.well|well)&^accused
+	c.said, c.at, c.begun = accused|well, at, begun
+	switch {
+	case accused&partSite == 0:
+		c.since = 0
+	case c.since == 0:
+		c.since = begun
+	}
+	return fresh
 }
 
-// The tracks of a cell: which answers speak for or against a kind of domain differs (see weigh).
-const (
-	trackEdge = iota // the CDN's edge
-	trackSite        // the site itself: its owner
-	numTracks
-)
+// seenWell tells whether the newest answer showed a part at work at t or later.
+func (c *cell) seenWell(p parts, t stamp) bool { return c.said&c.well&p != 0 && c.begun >= t }
 
-// voice is what an answer says about a domain.
-type voice uint8
-
-const (
-	silent  voice = iota // nothing
-	speaks               // it works
-	accuses              // it fails
-	hides                // it can no longer be seen how it is
-)
-
-// weigh is the only table of what a result is worth as evidence.
-//
-// Against a CDN's edge: failures that the edge made, or that the edge may have made. For it: every answer that shows the
-// edge at work, a challenge or the report of a failing origin included. Failures of DNS, of the path and of the prober
-// say nothing about it. Against a site itself: whatever keeps a visitor out; a block hides how the site is.
-func weigh(track int, r *probe.Result) voice {
-	switch r.Fault {
-	case probe.FaultLocal:
-		return silent
-	case probe.FaultBlocked:
-		if track == trackEdge && r.Class.Phase() == probe.PhaseHTTP && r.Class != probe.ClassHTTPInterference {
-			return speaks
-		}
-		return hides
-	}
-	if r.Class == probe.ClassUnknown {
-		return silent
-	}
-	if r.Class == probe.ClassOK {
-		return speaks
-	}
-	if track == trackSite {
-		return accuses
-	}
-	switch r.Fault {
-	case probe.FaultEdge:
-		return accuses
-	case probe.FaultAmbiguous:
-		if slices.Contains(r.Candidates, probe.FaultEdge) {
-			return accuses
-		}
-	case probe.FaultOrigin, probe.FaultConfig, probe.FaultNone:
-		if r.Class.Phase() == probe.PhaseHTTP {
-			return speaks
-		}
-	}
-	return silent
-}
-
-// hear enters what an answer, whose probe began at start, says. It tells whether the spell began or ended by it.
-func (t *track) hear(v voice, start, at stamp) (began, ended bool) {
-	switch v {
-	case speaks:
-		ended = t.since != 0
-		t.good, t.since = at, 0
-	case hides:
-		ended = t.since != 0
-		t.since = 0
-	case accuses:
-		began = t.since == 0
-		if began {
-			t.since = start
-		}
-		t.last = at
-	}
-	return began, ended
+// chronic tells whether a part was failing here long before now: then it is no news.
+func (c *cell) chronic(p parts, now stamp, window time.Duration) bool {
+	return c.accused&p != 0 && now.sub(c.turned) > window
 }

@@ -70,7 +70,7 @@ func (e *Engine) recallCert(s int, told certTold) {
 	e.oddityOf(s).cert = told
 	for _, step := range told.Told {
 		key := certKey(&e.sites[s], step)
-		e.told[key] = Notice{Kind: NoticeCertExpiry, Key: key, Site: e.sites[s].Name, Domain: e.sites[s].origin.Domain}
+		e.told[key] = Notice{Kind: NoticeCertExpiry, Key: key, Site: e.sites[s].Name, Domain: e.ownerDomain(s)}
 	}
 }
 
@@ -178,7 +178,7 @@ func (e *Engine) tellCert(s int, o *oddity, worst, step int) {
 	if later {
 		do = "elsewhere a later one is served already: find the server or edge that still has the old one, and load the new one there"
 	}
-	e.tellSite(NoticeCertExpiry, certKey(si, step), s, si.origin.Domain, "%s: the certificate %s, on %s (issuer: %s; seen from %s). After that browsers refuse the site: %s",
+	e.tellSite(NoticeCertExpiry, certKey(si, step), s, e.ownerDomain(s), "%s: the certificate %s, on %s (issuer: %s; seen from %s). After that browsers refuse the site: %s",
 		si.Name, ends(e.until(x.notAfter)), date(x.notAfter), x.issuer, e.names(slices.Compact(sees)), do)
 }
 

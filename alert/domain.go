@@ -1,293 +1,282 @@
 package alert
 
 import (
-	"fmt"
-	"math"
+	"cmp"
 	"slices"
+	"time"
 
 	"faultline/probe"
 )
 
+// kind says how the domains of one kind are judged.
+type kind struct {
+	name string
+	part parts // that they stand for
+	// rank settles which of two domains with the same failing sites is named: the lower, which says more.
+	rank int
+	// share: it pages only when so many of its owners fail that it must be the domain, or when the answers name it. A CDN
+	// has customers by the dozen whose own trouble looks like its own.
+	share bool
+}
+
+// kinds are those that the engine knows by itself. Any other is a label that the config declares.
+var kinds = []kind{
+	{name: KindCDN, part: partEdge, rank: 1, share: true},
+	{name: KindCA, part: partCA, rank: 2},
+	{name: KindDNS, part: partDNS, rank: 3},
+	{name: KindNetwork, part: partNetwork, rank: 5},
+	{name: KindCDNOrigin, part: partBehind, rank: 6},
+	{name: KindOrigin, part: partSite, rank: 7},
+	{name: KindPath, part: partPath, rank: 8},
+}
+
+// IsKind tells whether a name is that of a kind of domain which is no label.
+func IsKind(name string) bool {
+	return slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name }) || name == KindVantage || name == KindSelf || name == KindResolver
+}
+
+func kindOf(name string) kind {
+	for _, k := range kinds {
+		if k.name == name {
+			return k
+		}
+	}
+	return kind{name: name, part: partShared, rank: 4}
+}
+
 // domain is a failure domain and its members.
 type domain struct {
 	Domain
-	track      int
-	members    []int       // site numbers
-	owners     []int       // owner numbers, each once
-	ownerSites map[int]int // how many members an owner has
-	accusing   int         // cells of members with an accusing spell
-	open       *incident
-	swept      stamp // the last sweep
-	strange    stamp // since when its owners fail together without proof enough to page
+	kind
+	members []membership // those of one owner stand together
+	mixed   bool         // they do not, and are to be sorted
+	owners  int          // distinct ones among the members
+	failing int          // members whose part fails, by their spells
+	rate    float64      // scheduled answers of its members a second
+
+	touched bool // something in it began to fail or ended since it was last judged
+	open    *incident
+	first   stamp // when its score first sufficed; 0 = it does not
+	score   float64
+	swept   stamp // when all of it was last asked about
+	strange stamp // since when its owners fail together without proof enough to page
 }
 
-// join makes site s a member of the domain of that name and points *at to it.
-func (e *Engine) join(s int, at **domain, name Domain) *domain {
+// membership is one site's part in a domain. A site on two CDNs has half a weight in each.
+type membership struct {
+	site   int
+	weight float64
+}
+
+// shared tells whether a domain spans owners.
+func (d *domain) shared() bool { return d.kind.name != KindOrigin }
+
+// domain finds the domain of that name, and makes it where there is none.
+func (e *Engine) domain(name Domain) *domain {
 	d, ok := e.domainOf[name]
 	if !ok {
-		d = e.newDomain(name)
+		d = &domain{Domain: name, kind: kindOf(name.Kind)}
+		e.domainOf[name] = d
+		e.domains = append(e.domains, d)
 	}
-	*at = d
-	d.members = append(d.members, s)
-	o := e.sites[s].owner
-	if d.ownerSites[o]++; d.ownerSites[o] == 1 {
-		d.owners = append(d.owners, o)
-	}
-	e.accuse(d, e.accusingCells(s, d.track))
 	return d
 }
 
-func (e *Engine) newDomain(name Domain) *domain {
-	d := &domain{Domain: name, track: trackEdge, ownerSites: map[int]int{}}
-	if name.Kind == KindOrigin {
-		d.track = trackSite
+// join makes site s a member of d.
+func (e *Engine) join(s int, d *domain, weight float64) {
+	si := &e.sites[s]
+	si.in = append(si.in, belonging{d, weight})
+	d.members = append(d.members, membership{s, weight})
+	d.mixed, e.recount = true, true
+	if si.fails(d.part) {
+		d.failing++
+		d.touched, e.touched = true, true
 	}
-	e.domainOf[name] = d
-	e.domains = append(e.domains, d)
-	return d
 }
 
-func (e *Engine) accusingCells(s, track int) int {
-	n := 0
-	for l := range e.lanes {
-		n += btoi(e.cell(s, l).tracks[track].since != 0)
-	}
-	return n
+// leave takes site s out of d.
+func (e *Engine) leave(s int, d *domain) {
+	d.members = slices.DeleteFunc(d.members, func(m membership) bool { return m.site == s })
+	d.mixed, e.recount = true, true
+	d.failing -= btoi(e.sites[s].fails(d.part))
 }
 
-// leave takes site s out of its CDN.
-func (e *Engine) leave(s int) {
-	d := e.sites[s].cdn
-	if d == nil {
+// tidy sorts the members of d by owner, and counts anew, if they changed.
+func (e *Engine) tidy(d *domain) {
+	if !d.mixed {
 		return
 	}
-	e.sites[s].cdn = nil
-	d.members = slices.DeleteFunc(d.members, func(m int) bool { return m == s })
-	e.accuse(d, -e.accusingCells(s, d.track))
-	o := e.sites[s].owner
-	if d.ownerSites[o]--; d.ownerSites[o] == 0 {
-		delete(d.ownerSites, o)
-		d.owners = slices.DeleteFunc(d.owners, func(x int) bool { return x == o })
+	d.mixed = false
+	slices.SortFunc(d.members, func(a, b membership) int {
+		return cmp.Or(cmp.Compare(e.sites[a.site].owner, e.sites[b.site].owner), cmp.Compare(a.site, b.site))
+	})
+	d.owners, d.rate = 0, 0
+	last := -1
+	for _, m := range d.members {
+		si := &e.sites[m.site]
+		if si.owner != last {
+			last = si.owner
+			d.owners++
+		}
+		d.rate += float64(e.lanesUsed(m.site)) / si.Interval.Seconds()
 	}
 }
 
-// tally is what is known of a domain's members at one moment. Sites of one owner are one witness, lanes of one vantage
-// likewise. Only the families in which it fails count: a CDN may lose one of them alone.
-type tally struct {
-	onset    stamp             // of the earliest spell that counts; 0 = none
-	fails    [numFamilies]bool // with such a spell
-	owners   int               // of all members that are looked at over those
-	seen     int               // owners with an answer for or against since the onset
-	failing  int               // owners with a new accusing spell at a trusted vantage
-	edge     int               // those of them whose newest answer names the edge
-	sites    int               // failing sites
-	ofSites  int               // sites seen
-	vantages []int             // numbers of the vantages that show it
-	witness  int               // vantages healthy and seen
-	without  int               // failing owners, were the most telling vantage left out
-	suspects int               // owners with a new accusing spell at any vantage that is not sick
+// threshold is the score that d must reach.
+func (e *Engine) threshold(d *domain) float64 {
+	return threshold(d.rate, e.couldPage, e.p.FalsePages)
 }
 
-// mark is the scratch of a tally for one owner.
-type mark struct {
-	member, seen, failing, edge, suspect bool
-	only                                 int // the one vantage that shows him failing; -1 = several
-}
-
-// fresh tells whether a spell is a new one that followed good answers: an onset. Sites that were bad all along, or never
-// seen well, are no evidence.
-func (e *Engine) fresh(t *track) bool {
-	return t.since != 0 && t.good != 0 && e.now.sub(t.since) <= e.p.Window
-}
-
-func (e *Engine) tally(d *domain) tally {
-	t := tally{owners: len(d.owners)}
-	e.tallyOnset(d, &t)
-	if t.onset == 0 {
-		return t
+// countDomains counts those that could page, after a change of members.
+func (e *Engine) countDomains() {
+	if !e.recount {
+		return
 	}
-	for _, o := range d.owners {
-		e.ownerSeen[o] = mark{}
-	}
-	shows := make([]bool, e.places)
-	sees := make([]bool, e.places)
-	for _, s := range d.members {
-		if e.sites[s].inAny(t.fails) {
-			e.tallySite(d, s, &t, shows, sees)
-		}
-	}
-	alone := make([]int, e.places)
-	t.owners = 0
-	for _, o := range d.owners {
-		m := &e.ownerSeen[o]
-		t.owners += btoi(m.member)
-		t.seen += btoi(m.seen)
-		t.failing += btoi(m.failing)
-		t.edge += btoi(m.edge)
-		t.suspects += btoi(m.suspect)
-		if m.failing && m.only >= 0 {
-			alone[m.only]++
-		}
-	}
-	t.without = t.failing - slices.Max(alone)
-	for v := range e.places {
-		t.witness += btoi(sees[v])
-		if shows[v] {
-			t.vantages = append(t.vantages, v)
-		}
-	}
-	return t
-}
-
-// tallyOnset finds when the domain began to fail, and over which families.
-func (e *Engine) tallyOnset(d *domain, t *tally) {
-	for _, s := range d.members {
-		for l := range e.lanes {
-			tr := &e.cell(s, l).tracks[d.track]
-			if e.lanes[l].sick || !e.fresh(tr) {
-				continue
-			}
-			t.onset = sooner(t.onset, tr.since)
-			t.fails[e.family(l)] = true
-		}
+	e.recount = false
+	e.couldPage = 0
+	for _, d := range e.domains {
+		e.tidy(d)
+		e.couldPage += btoi(d.shared() && d.owners >= e.p.MinOwners)
 	}
 }
 
-func (e *Engine) tallySite(d *domain, s int, t *tally, shows, sees []bool) {
-	m := &e.ownerSeen[e.sites[s].owner]
-	m.member = true
-	failing, seen := false, false
-	for l := range e.lanes {
-		c := e.cell(s, l)
-		tr := &c.tracks[d.track]
-		if e.lanes[l].sick || !t.fails[e.family(l)] || max(tr.good, tr.last) < t.onset {
-			continue
-		}
-		v := e.place(l)
-		seen, sees[v] = true, true
-		if !e.fresh(tr) {
-			continue
-		}
-		m.suspect = true
-		if e.lanes[l].vouched < t.onset {
-			continue
-		}
-		switch {
-		case !m.failing:
-			m.only = v
-		case m.only != v:
-			m.only = -1
-		}
-		m.failing, failing, shows[v] = true, true, true
-		m.edge = m.edge || namesEdge(c)
-	}
-	m.seen = m.seen || seen
-	t.sites += btoi(failing)
-	t.ofSites += btoi(seen)
+// The things that a good answer tells of a site, and that it has in common with others.
+const (
+	traitCDN = iota
+	traitDNS
+	traitNetwork
+	traitCA
+	numTraits
+)
+
+var traitKinds = [numTraits]string{KindCDN, KindDNS, KindNetwork, KindCA}
+
+// trait is what good answers say of one of these: one name, or, where they differ or have changed, the two newest.
+type trait [2]struct {
+	name string
+	seen stamp // when a good answer last said so
 }
 
-// controlTally counts the sites outside a domain that were seen since the onset at healthy vantages, and those of them
-// that fail anew.
-func (e *Engine) controlTally(d *domain, onset stamp) (seen, failing, vantages int) {
-	at := make([]bool, e.places)
-	for s := range e.sites {
-		if e.sites[s].domain(d.track) == d {
-			continue
-		}
-		saw, bad := false, false
-		for l := range e.lanes {
-			c := e.cell(s, l)
-			if e.lanes[l].sick || c.at < onset {
-				continue
-			}
-			saw, at[e.place(l)] = true, true
-			tr := &c.tracks[trackSite]
-			bad = bad || (e.fresh(tr) && tr.since >= onset.add(-e.p.ClearAfter))
-		}
-		seen += btoi(saw)
-		failing += btoi(bad)
-	}
-	for v := range at {
-		vantages += btoi(at[v])
-	}
-	return seen, failing, vantages
-}
+// bothFor is how long a name that is not seen any more counts beside the present one.
+const bothFor = 24 * time.Hour
 
-// enriched is the chance, under the hypergeometric law (Fisher's exact test, one-sided), that at least k of n members
-// fail when k+c of all n+m do: small means that membership matters.
-func enriched(k, n, c, m int) float64 {
-	choose := func(a, b int) float64 {
-		x, _ := math.Lgamma(float64(a + 1))
-		y, _ := math.Lgamma(float64(b + 1))
-		z, _ := math.Lgamma(float64(a - b + 1))
-		return x - y - z
-	}
-	p := 0.0
-	for j := k; j <= min(n, k+c); j++ {
-		if k+c-j <= m {
-			p += math.Exp(choose(n, j) + choose(m, k+c-j) - choose(n+m, k+c))
+// heed takes what a good answer at now says; "" = nothing. It tells whether the trait changed.
+func (t *trait) heed(name string, now stamp) bool {
+	if name == t[0].name {
+		t[0].seen = now
+		if t[1].name == "" || now.sub(t[1].seen) < bothFor {
+			return false
 		}
+		t[1].name = ""
+		return true
 	}
-	return min(p, 1)
-}
-
-// proof is the answer to: does the domain fail as one?
-type proof struct {
-	page    bool
-	notice  string // kind of the notice that is due if it stays so; "" = nothing to tell
-	reasons []string
-}
-
-// prove applies the gates. All must hold for a page; each failure to hold is a reason, in words.
-func (e *Engine) prove(d *domain, t *tally) proof {
-	minV := min(e.p.MinVantages, e.places)
-	if t.failing < e.p.MinOwners {
-		return proof{}
-	}
-	if len(t.vantages) < minV || (e.places > 1 && t.without < min(2, e.p.MinOwners)) {
-		return proof{notice: NoticeUnreachableFrom}
-	}
-	if t.seen < min(12, (t.owners+1)/2) {
-		return proof{} // the sweep will show the rest
-	}
-	p := proof{page: true}
-	say := func(format string, args ...any) { p.reasons = append(p.reasons, fmt.Sprintf(format, args...)) }
-	share := float64(t.failing) / float64(t.seen)
-	named := float64(t.edge) / float64(t.failing)
 	switch {
-	case named >= 0.6:
-		say("%d of %d failing owners get answers that name %s itself as the failing part", t.edge, t.failing, d.Name)
-	case share >= e.p.MinShare:
-		say("%d of the %d owners seen since the onset fail together", t.failing, t.seen)
-	default:
-		return proof{notice: NoticeCofailure}
+	case name == t[1].name && name != "":
+		t[0], t[1] = t[1], t[0]
+		t[0].seen = now
+		return false
+	case t[0].name != "":
+		t[1] = t[0]
 	}
-	return e.proveByControls(d, t, p, say)
+	t[0].name, t[0].seen = name, now
+	return true
 }
 
-// leastControls is the number of sites outside a domain that must have been seen since the onset.
-const leastControls = 6
+// count is how many names share the site's weight; none is one of them after it has left a CDN.
+func (t *trait) count() int { return btoi(t[0].seen != 0) + btoi(t[1].name != "") }
 
-func (e *Engine) proveByControls(d *domain, t *tally, p proof, say func(string, ...any)) proof {
-	seen, failing, vantages := e.controlTally(d, t.onset)
-	have := len(e.sites) - len(d.members)
-	if have >= leastControls && (seen < leastControls || vantages < min(2, e.places)) {
-		return proof{} // wanted, on their way
-	}
-	if failing >= 2 && failing*10 >= seen {
-		if enriched(t.failing, t.seen, failing, seen) > 1e-3 {
-			return proof{notice: NoticeCofailure}
+// learn takes what a good answer shows the site to have in common with others. A failing answer never does: membership is
+// frozen at the last healthy one.
+func (e *Engine) learn(s int, r *probe.Result) {
+	si := &e.sites[s]
+	changed := false
+	for k, name := range [numTraits]string{r.CDN, r.DNS.Operator, r.Network, r.TLS.Issuer} {
+		t := &si.traits[k]
+		switch {
+		case k == traitCDN && si.CDN != "", k != traitCDN && name == "": // the config knows better; or nothing is told
+		case k == traitCDN && name == "" && t[0].name == "":
+		default:
+			changed = t.heed(name, e.now) || changed
 		}
 	}
-	if have < leastControls {
-		say("there is no control group: fewer than %d sites outside %s are watched", leastControls, d.Name)
-	} else {
-		say("%d of %d sites outside %s answer, from the same vantages", seen-failing, seen, d.Name)
+	if e.learnAddress(s, r) {
+		e.regroup = true
 	}
-	return p
+	if changed {
+		e.enlist(s)
+	}
 }
 
-func namesEdge(c *cell) bool { return c.fault == probe.FaultEdge }
+// enlist makes site s a member of what its traits, its labels and its owner say, and of nothing else.
+func (e *Engine) enlist(s int) {
+	si := &e.sites[s]
+	if si.Anchor {
+		return
+	}
+	want := e.belongs[:0]
+	for k := range si.traits {
+		t := &si.traits[k]
+		weight := 1 / float64(max(1, t.count()))
+		for i := range t {
+			if t[i].name == "" {
+				continue
+			}
+			want = append(want, belonging{e.domain(Domain{traitKinds[k], t[i].name}), weight})
+			if k == traitCDN {
+				want = append(want, belonging{e.domain(Domain{KindCDNOrigin, t[i].name}), weight})
+			}
+		}
+	}
+	for _, label := range e.labels {
+		if name := labelOf(si.Site, label); name != "" {
+			want = append(want, belonging{e.domain(Domain{label, name}), 1})
+		}
+	}
+	want = append(want, belonging{e.domain(Domain{KindOrigin, e.owners[si.owner]}), 1}, belonging{e.way, 1})
+	e.belongs = want
+	for _, in := range si.in {
+		if !slices.Contains(want, in) {
+			e.leave(s, in.domain)
+		}
+	}
+	had := slices.Clone(si.in)
+	si.in = slices.DeleteFunc(si.in, func(in belonging) bool { return !slices.Contains(want, in) })
+	for _, in := range want {
+		if !slices.Contains(had, in) {
+			e.join(s, in.domain, in.weight)
+		}
+	}
+}
+
+// labelOf is what a label says of a site; its group is one too.
+func labelOf(s *probe.Site, label string) string {
+	if name := s.Labels[label]; name != "" || label != "group" {
+		return name
+	}
+	return s.Group
+}
+
+// ownerDomain is the name of the domain of the owner of site s.
+func (e *Engine) ownerDomain(s int) Domain { return Domain{KindOrigin, e.owners[e.sites[s].owner]} }
+
+// cdn is the CDN that site s was last seen behind; nil = none.
+func (e *Engine) cdn(s int) *domain { return e.sites[s].of(KindCDN) }
+
+// of is the first domain of a kind that a site is a member of; nil = none.
+func (s *site) of(kind string) *domain {
+	for _, in := range s.in {
+		if in.domain.Kind == kind {
+			return in.domain
+		}
+	}
+	return nil
+}
+
+// belonging is a membership seen from the site.
+type belonging struct {
+	domain *domain
+	weight float64
+}
 
 func btoi(b bool) int {
 	if b {

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,62 +23,106 @@ type Engine struct {
 	pools     [numFamilies]pool
 	cells     []cell // sites[s] in lanes[l] is cells[s*len(lanes)+l]
 
+	labels    []string  // that are domains
 	domains   []*domain // in the order of their making
 	domainOf  map[Domain]*domain
+	way       *domain // all sites: the path to them
+	couldPage int     // domains with enough owners
+	recount   bool    // that is to be counted anew
 	owners    []string
 	ownerNo   map[string]int
-	ownerSeen []mark // scratch of a tally, by owner number
+	allOwners int          // distinct ones among the sites, anchors included
+	together  map[pair]int // how often two sites of different owners failed together
+	ended     []ended      // the last spells that are over, the oldest first
+	regroup   bool         // sites may belong together otherwise than they do
+	regrouped stamp
 
 	incidents []*incident // not resolved, the oldest first
 	resolved  []Incident  // the last ones, the newest first
-	samples   []sample    // newest accusing answer per cell that has one, see remember
+	samples   []sample    // first failing answers, see remember
 
-	wants    []Want // asked for since the last Advance
-	wantID   uint64
-	turn     int               // rotates whom sweeps choose
-	notices  []Notice          // decided since the last Advance
-	told     map[string]Notice // notices that are not over, by Key
-	accusing int               // of all domains
-	touched  bool              // something accused or recovered since the last scan
-	scanned  stamp             // the last scan
-	slow     stamp             // the last slow scan
-	learned  map[uint64]string // what Dirty last gave, by site key
+	wants   []Want // asked for since the last Advance
+	wantID  uint64
+	turn    int               // rotates whom sweeps choose
+	swept   stamp             // the last sweep
+	notices []Notice          // decided since the last Advance
+	told    map[string]Notice // notices that are not over, by Key
+	failing int               // sites with a spell
+	late    int               // cells that are late
+	touched bool              // something began to fail or ended since the last scan
+	scanned stamp             // the last scan
+	slow    stamp             // the last slow scan
+	learned map[uint64]string // what Dirty last gave, by site key
 
 	odd      []int         // sites with an oddity
 	review   stamp         // when those are to be looked at; 0 = not before something changes
 	reviewed stamp         // when they were last
 	settling time.Duration // how long a slow spell lasts before it is told: by then the anchors have been looked at too
+	blind    blindness
+
+	placesNext stamp // when every place is to be looked at by itself
+
+	spare []*spell // spells for use
+	scratch
+}
+
+// scratch is memory that is used again.
+type scratch struct {
+	belongs         []belonging
+	cases           []aCase
+	atPlaces        []int
+	witnesses       []witness
+	scorers         [mostOnsets]scorer
+	counting        []bool // by lane
+	shows           []int  // by place, as the next two
+	seenAt, failsAt []int
+	marks           []mark // by owner
+	epoch           int
 }
 
 // site is one watched site.
 type site struct {
 	*probe.Site
-	key    uint64
-	owner  int
-	cdn    *domain // its edge; nil = none known
-	origin *domain // its owner
-	asked  stamp   // when other vantages were last asked about it
-	odd    *oddity // what is unusual about it; nil = nothing
-	lanes  [numFamilies]bool
+	key      uint64
+	owner    int
+	in       []belonging // its domains
+	traits   [numTraits]trait
+	baseline baseline
+	spell    *spell    // nil = it is well
+	claim    *incident // the shared incident that it is part of; nil = none
+	late     int       // cells that are late
+	asked    stamp     // when other vantages were last asked about it
+	swept    stamp     // when a sweep last asked about it
+	odd      *oddity   // what is unusual about it; nil = nothing
+	lanes    [numFamilies]bool
+
+	addr      netip.AddrPort    // of its own server, where no CDN is before it
+	addrs     [4]netip.AddrPort // others that it was seen at
+	nextAddr  int
+	certNames uint64 // see probe.TLSInfo.Names
 }
 
-// sample is the first accusing answer of a site's present spell, kept for evidence.
-type sample struct {
-	site   int
-	result probe.Result
+// fails tells whether a part of the site fails.
+func (s *site) fails(p parts) bool { return s.spell != nil && s.spell.since[p.index()] != 0 }
+
+// claimed tells whether the site's failure is explained by an incident of another domain than d.
+func (s *site) claimed(d *domain) bool { return s.claim != nil && s.claim.d != d }
+
+func (s *site) memberOf(d *domain) bool {
+	for _, in := range s.in {
+		if in.domain == d {
+			return true
+		}
+	}
+	return false
 }
-
-// maxSamples bounds the first failing answers that are kept for incidents to come.
-const maxSamples = 256
-
-// keptResolved is how many resolved incidents a View shows.
-const keptResolved = 50
 
 // New starts an engine on a world, with what an earlier one saved.
 func New(now time.Time, p Policy, w World, saved Saved) *Engine {
 	e := &Engine{
 		p: p, start: stampOf(now), now: stampOf(now),
 		domainOf: map[Domain]*domain{}, ownerNo: map[string]int{}, told: map[string]Notice{}, learned: map[uint64]string{},
+		together: map[pair]int{},
 	}
 	e.setWorld(w)
 	e.recall(saved.Learned)
@@ -97,70 +142,127 @@ func (e *Engine) setWorld(w World) {
 	all := slices.Concat(w.Sites, w.Anchors)
 	oldCells, oldLanes := e.cells, len(e.lanes)
 	from := e.setLanes(w, all)
-	for _, d := range e.domains {
-		d.members, d.owners, d.ownerSites, d.accusing = nil, nil, map[int]int{}, 0
-	}
-	e.accusing, e.samples = 0, nil
 	old, oldNo := e.sites, e.siteNo
 	e.sites, e.siteNo = make([]site, len(all)), make(map[string]int, len(all))
 	e.cells = make([]cell, len(all)*len(e.lanes))
-	for i, s := range all {
-		e.siteNo[s.Name] = i
-		e.sites[i] = site{Site: s, key: s.Key(), owner: e.owner(s.Owner), lanes: lanesOf(s)}
-		var was *site
-		if j, ok := oldNo[s.Name]; ok && old[j].key == e.sites[i].key {
-			was = &old[j]
-			e.keepCells(i, oldCells[j*oldLanes:(j+1)*oldLanes], from)
+	e.labels = slices.Clone(w.Labels)
+	e.domains, e.domainOf = nil, map[Domain]*domain{}
+	e.way = e.domain(Domain{KindPath, ""})
+	e.samples, e.ended, e.failing, e.late = nil, nil, 0, 0
+	for s, site := range all {
+		e.siteNo[site.Name] = s
+		e.sites[s] = newSite(e, site)
+		if j, ok := oldNo[site.Name]; ok && old[j].key == e.sites[s].key {
+			e.keepSite(s, &old[j], oldCells[j*oldLanes:(j+1)*oldLanes], from)
 		}
-		e.joinAll(i, was)
 	}
+	e.keepPairs(old)
+	e.regroupOwners()
+	e.setPools()
+	e.setScratch()
 	for _, i := range e.incidents {
 		e.bind(i)
 	}
-	e.setPools()
 	e.keepOdd(old, from)
 	e.touched = true
 }
 
-// keepCells takes over what is known of site s; from tells the old number of each lane.
-func (e *Engine) keepCells(s int, cells []cell, from []int) {
+func newSite(e *Engine, s *probe.Site) site {
+	x := site{Site: s, key: s.Key(), owner: e.owner(s.Owner), lanes: lanesOf(s)}
+	x.baseline.from = e.now
+	if s.CDN != "" {
+		x.traits[traitCDN][0].name, x.traits[traitCDN][0].seen = s.CDN, e.now
+	}
+	return x
+}
+
+// keepSite takes over what is known of site s; from tells the old number of each lane.
+func (e *Engine) keepSite(s int, was *site, cells []cell, from []int) {
+	si := &e.sites[s]
+	configured := si.traits[traitCDN]
+	si.traits, si.baseline, si.asked, si.swept = was.traits, was.baseline, was.asked, was.swept
+	si.addr, si.addrs, si.nextAddr, si.certNames = was.addr, was.addrs, was.nextAddr, was.certNames
+	if si.CDN != "" {
+		si.traits[traitCDN] = configured
+	} else if was.CDN != "" {
+		si.traits[traitCDN] = trait{}
+	}
 	for l := range e.lanes {
-		if from[l] >= 0 && e.uses(s, l) {
-			*e.cell(s, l) = cells[from[l]]
+		if from[l] < 0 || !e.uses(s, l) {
+			continue
+		}
+		c := e.cell(s, l)
+		*c = cells[from[l]]
+		si.late += btoi(c.late != 0)
+	}
+	e.late += si.late
+	if was.spell != nil {
+		was.spell.renumber(from)
+		if !was.spell.over() {
+			si.spell = was.spell
+			e.failing++
 		}
 	}
 }
 
-// joinAll makes site s a member of its domains; was is what it was in the world before, nil = no part of it.
-func (e *Engine) joinAll(s int, was *site) {
-	si := &e.sites[s]
-	if si.Anchor {
-		return
-	}
-	e.join(s, &si.origin, Domain{KindOrigin, si.Owner})
-	switch {
-	case si.CDN != "":
-		e.join(s, &si.cdn, Domain{KindCDN, si.CDN})
-	case was != nil && was.cdn != nil:
-		e.join(s, &si.cdn, was.cdn.Domain)
+func (e *Engine) keepPairs(old []site) {
+	was := e.together
+	e.together = map[pair]int{}
+	for p, n := range was {
+		a, ok1 := e.siteNo[old[p[0]].Name]
+		b, ok2 := e.siteNo[old[p[1]].Name]
+		if ok1 && ok2 {
+			e.together[pair{min(a, b), max(a, b)}] = n
+		}
 	}
 }
 
-func (e *Engine) owner(name string) int {
-	n, ok := e.ownerNo[name]
-	if !ok {
-		n = len(e.owners)
-		e.owners, e.ownerSeen = append(e.owners, name), append(e.ownerSeen, mark{})
-		e.ownerNo[name] = n
+func (e *Engine) setScratch() {
+	e.counting = make([]bool, len(e.lanes))
+	e.shows, e.seenAt, e.failsAt = make([]int, e.places), make([]int, e.places), make([]int, e.places)
+	e.marks = make([]mark, len(e.owners))
+	seen := make([]bool, len(e.owners))
+	e.allOwners = 0
+	for s := range e.sites {
+		o := e.sites[s].owner
+		e.allOwners += btoi(!seen[o])
+		seen[o] = true
 	}
-	return n
 }
 
 func (e *Engine) cell(s, l int) *cell { return &e.cells[s*len(e.lanes)+l] }
 
+// lanesUsed is how many lanes site s is looked at in.
+func (e *Engine) lanesUsed(s int) int {
+	return e.places * (btoi(e.sites[s].lanes[0]) + btoi(e.sites[s].lanes[1]))
+}
+
+// Bounds of when a result may be known.
+const (
+	mostAhead = 5 * time.Second // of now: the clocks of two hosts differ
+	mostLate  = time.Minute     // an older one is history, and no evidence of what is so now
+)
+
+// onTime tells whether a result that became known at at is news. A lane whose results keep coming from the future has a
+// clock that is wrong.
+func (e *Engine) onTime(l int, at stamp) bool {
+	la := &e.lanes[l]
+	if at > e.now.add(mostAhead) {
+		if la.ahead++; la.ahead == clockInARow {
+			e.tell(la.clockNotice("the clock of vantage %s is ahead by %s: its results do not count until it is set right; see to NTP there", la.Name, rough(at.sub(e.now))))
+		}
+		return false
+	}
+	if la.ahead >= clockInARow {
+		e.untell(la.clockNotice("").Key, "the clock of vantage "+la.Name+" is right again")
+	}
+	la.ahead = 0
+	return e.now.sub(at) <= mostLate
+}
+
 // Observe takes one result. It is O(1), but for the fall or the recovery of a lane, and allocates nothing when all is
-// well. Results of unknown sites and vantages, of lanes that the site does not use, and such as are older than what is
-// known, are left out.
+// well. Results of unknown sites and vantages, of lanes that the site does not use, and such as come from the future or
+// too late, are left out.
 func (e *Engine) Observe(now time.Time, r *probe.Result) {
 	e.now = max(e.now, stampOf(now))
 	s, ok := e.siteNo[r.Site]
@@ -172,83 +274,182 @@ func (e *Engine) Observe(now time.Time, r *probe.Result) {
 		return
 	}
 	l, ok := e.laneOf(s, p, r.Family)
-	if !ok {
+	if !ok || !e.onTime(l, stampOf(r.At)) {
 		return
 	}
 	c := e.cell(s, l)
 	at := stampOf(r.At)
-	if at < c.at || at > e.now.add(time.Minute) {
-		return
-	}
-	e.lanes[l].last = at
+	e.lanes[l].last = max(e.lanes[l].last, at)
 	if r.Pending {
-		if !c.pending {
-			c.pending = true
-			e.checkup(s, l, r, at)
-			e.suspect(s, l)
+		if at.add(-r.Time.Total) > c.begun {
+			e.lateAnswer(s, l, c, r, at)
 		}
 		return
 	}
 	e.checkup(s, l, r, at)
-	c.pending = false
+	if c.late != 0 {
+		e.isLate(s, c, 0)
+	}
 	if e.lanes[l].sick || r.Fault == probe.FaultLocal {
 		return
 	}
-	e.hear(s, l, c, r)
-	e.notice(s, l, c, r)
+	if e.hear(s, l, c, r) {
+		e.notice(s, l, c, r)
+	}
 }
 
-// hear enters a final result of a healthy lane into its cell and its domains.
-func (e *Engine) hear(s, l int, c *cell, r *probe.Result) {
+// hear enters a final result of a healthy lane. It tells whether it is the newest of its cell.
+func (e *Engine) hear(s, l int, c *cell, r *probe.Result) (newest bool) {
 	at := stampOf(r.At)
-	start := at.add(-r.Time.Total)
-	c.at, c.class, c.fault = at, r.Class, r.Fault
-	for k := range numTracks {
-		heard := weigh(k, r)
-		began, ended := c.tracks[k].hear(heard, start, at)
-		d := e.sites[s].domain(k)
-		switch {
-		case d != nil:
-			e.accuse(d, btoi(began)-btoi(ended))
-		case heard == accuses && k == trackEdge && r.CDN != "" && !e.sites[s].Anchor:
-			d = e.join(s, &e.sites[s].cdn, Domain{KindCDN, r.CDN}) // remembered by the prober from before our time
-		}
-		if d != nil && began {
-			e.remember(s, r)
-			e.suspect(s, l)
-		}
-		e.touched = e.touched || d != nil && (began || ended || heard == accuses && d.open == nil)
-		if heard == speaks && k == trackEdge {
-			e.learnCDN(s, r.CDN)
-		}
-	}
-}
-
-// accuse enters that n more cells, or fewer, accuse a domain.
-func (e *Engine) accuse(d *domain, n int) {
-	d.accusing += n
-	e.accusing += n
-}
-
-func (s *site) domain(track int) *domain {
-	if track == trackEdge {
-		return s.cdn
-	}
-	return s.origin
-}
-
-// learnCDN moves a site to the CDN that a good answer shows. A failing answer never does: membership is frozen at the
-// last healthy one.
-func (e *Engine) learnCDN(s int, cdn string) {
+	begun := at.add(-r.Time.Total)
+	accused, well := weigh(r)
 	si := &e.sites[s]
-	if si.CDN != "" || si.Anchor || (si.cdn == nil && cdn == "") || (si.cdn != nil && si.cdn.Name == cdn) {
-		return
+	x := note{begun: begun, lane: uint16(l), accused: accused, well: well, named: r.Fault == probe.FaultEdge}
+	for p := range (accused & c.accused).each {
+		if c.chronic(p, begun, e.p.Window) {
+			x.accused &^= p
+		}
 	}
-	e.leave(s)
-	if cdn != "" {
-		e.join(s, &si.cdn, Domain{KindCDN, cdn})
+	newest = begun > c.begun
+	var fresh parts
+	if newest {
+		hides := r.Fault == probe.FaultBlocked
+		fresh = c.hear(accused, well, hides, begun, at)
+		switch {
+		case !hides:
+			c.block = 0
+		case c.class == probe.ClassOK:
+			c.block = begun
+		}
+		c.class, c.fault = r.Class, r.Fault
+		if hides && si.spell != nil {
+			e.hide(s)
+		}
+	}
+	e.heedLoss(s, l, fresh&partPath != 0)
+	if si.spell != nil || fresh != 0 {
+		e.hearSpell(s, l, x, fresh, r)
+	}
+	switch {
+	case accused == 0 && newest && well&partSite != 0 && !si.Anchor:
+		e.learn(s, r)
+	case accused&partEdge != 0 && r.CDN != "" && !si.Anchor && si.CDN == "" && si.traits[traitCDN][0].seen == 0:
+		si.traits[traitCDN].heed(r.CDN, e.now) // remembered by the prober from before our time
+		e.enlist(s)
+	case well&partEdge != 0 && r.CDN != "" && r.Fault == probe.FaultBlocked && newest && !si.Anchor && si.CDN == "" && si.traits[traitCDN][0].name != r.CDN:
+		if si.traits[traitCDN].heed(r.CDN, e.now) { // a challenge shows whose edge it is
+			e.enlist(s)
+		}
+	}
+	return newest
+}
+
+// hearSpell enters an answer of a site that is not well, or just begins not to be.
+func (e *Engine) hearSpell(s, l int, x note, fresh parts, r *probe.Result) {
+	si := &e.sites[s]
+	if si.spell == nil {
+		si.spell = e.newSpell()
+		e.failing++
+	}
+	sp := si.spell
+	began, ended := sp.hear(x, fresh, func(p parts) stamp { return e.newestWell(s, p, x.begun) }, e.lanesUsed(s))
+	e.tick(si, began, ended, x.accused)
+	if began != 0 {
+		e.remember(s, r)
+		e.suspect(s, l, began)
+	}
+	if sp.over() {
+		e.endSpell(s)
 	}
 }
+
+// tick counts in the domains of a site what began and what ended in it.
+func (e *Engine) tick(si *site, began, ended, accused parts) {
+	for _, in := range si.in {
+		d := in.domain
+		n := btoi(d.part&began != 0) - btoi(d.part&ended != 0)
+		d.failing += n
+		if n != 0 || d.part&accused != 0 {
+			d.touched, e.touched = true, true
+		}
+	}
+}
+
+// newestWell is when the newest answer before t that showed a part of site s at work began.
+func (e *Engine) newestWell(s int, p parts, t stamp) stamp {
+	var newest stamp
+	for l := range e.lanes {
+		if c := e.cell(s, l); c.said&c.well&p != 0 && c.begun < t {
+			newest = max(newest, c.begun)
+		}
+	}
+	return newest
+}
+
+// hide ends what a block hides: how the site is can no longer be seen.
+func (e *Engine) hide(s int) {
+	sp := e.sites[s].spell
+	was := sp.failing()
+	for p := range (was & wholeSite).each {
+		sp.since[p.index()] = 0
+	}
+	e.tick(&e.sites[s], noParts, was&wholeSite, noParts)
+	if sp.over() {
+		e.endSpell(s)
+	}
+}
+
+func (e *Engine) newSpell() *spell {
+	if n := len(e.spare); n > 0 {
+		sp := e.spare[n-1]
+		e.spare = e.spare[:n-1]
+		*sp = spell{}
+		return sp
+	}
+	return new(spell)
+}
+
+// mostSpare bounds the spells that are kept for use.
+const mostSpare = 1024
+
+func (e *Engine) endSpell(s int) {
+	sp := e.sites[s].spell
+	e.sites[s].spell = nil
+	e.failing--
+	e.settleSpell(s, sp)
+	if len(e.spare) < mostSpare {
+		e.spare = append(e.spare, sp)
+	}
+}
+
+// forget drops what a lane has said since from: it was the lane's own failure.
+func (e *Engine) forget(l int, from stamp) {
+	for s := range e.sites {
+		c, si := e.cell(s, l), &e.sites[s]
+		if c.late != 0 {
+			e.isLate(s, c, 0)
+		}
+		if c.turned >= from && c.accused != 0 {
+			c.accused, c.well, c.said, c.since = 0, c.well|c.accused, 0, 0 // as it was before
+		}
+		if si.spell == nil {
+			continue
+		}
+		e.tick(si, noParts, si.spell.forget(l, from), noParts)
+		if si.spell.over() {
+			e.endSpell(s)
+		}
+	}
+}
+
+// sample is the first accusing answer of a site's present spell at a vantage, kept for evidence.
+type sample struct {
+	site   int
+	result probe.Result
+}
+
+// maxSamples bounds the first failing answers that are kept for incidents to come.
+const maxSamples = 256
 
 // remember keeps the first failing answer of a site for incidents to come.
 func (e *Engine) remember(s int, r *probe.Result) {
@@ -275,10 +476,15 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 		if slow {
 			e.slow = e.now
 		}
-		if e.accusing > 0 && !quiet {
+		e.tidyUp()
+		if e.failing+e.late > 0 && !quiet {
 			e.judge(slow, out)
 		}
-		e.live(out)
+		if slow {
+			e.live(out)
+			e.lookAtPlaces()
+			e.watchBlind(out)
+		}
 		if at := e.reviewAt(); at != 0 && at <= e.now {
 			e.reviewOdd()
 		}
@@ -289,28 +495,26 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 	e.wants, e.notices = e.wants[:0], e.notices[:0]
 }
 
-// judge looks at every domain that is accused and has no incident. What only time can change is looked at when slow.
-func (e *Engine) judge(slow bool, out *Effects) {
-	for _, d := range e.domains {
-		switch {
-		case d.open != nil || d.accusing == 0:
-		case d.Kind == KindOrigin:
-			if slow {
-				e.judgeAlone(d, out)
-			}
-		case e.touched || slow:
-			e.judgeShared(d, out)
-		}
+// regroupEvery is the least time between two looks at who belongs together.
+const regroupEvery = time.Minute
+
+// tidyUp brings owners and the count of domains up to date.
+func (e *Engine) tidyUp() {
+	if e.regroup && e.now.sub(e.regrouped) >= regroupEvery {
+		e.regrouped = e.now
+		e.regroupOwners()
+		e.setScratch()
 	}
+	e.countDomains()
 }
 
 // Next is when Advance wants to be called at the latest; the zero time = not before the next Observe.
 func (e *Engine) Next() time.Time {
-	busy := len(e.incidents) > 0 || e.accusing > 0
+	busy := len(e.incidents) > 0 || e.failing+e.late > 0
 	for l := range e.lanes {
 		busy = busy || e.lanes[l].sick || e.lanes[l].checking
 	}
-	at := e.reviewAt()
+	at := sooner(sooner(e.reviewAt(), e.blindAt()), e.placesNext)
 	switch {
 	case e.touched || len(e.wants) > 0 || len(e.notices) > 0:
 		at = sooner(at, e.scanned.add(e.p.ScanEvery))
@@ -318,14 +522,6 @@ func (e *Engine) Next() time.Time {
 		at = sooner(at, e.scanned.add(e.p.SlowEvery))
 	}
 	return at.time()
-}
-
-// sooner is the earlier of two times; 0 = never.
-func sooner(a, b stamp) stamp {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }
 
 // SetPolicy changes the numbers by which the engine decides from now on.

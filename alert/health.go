@@ -2,7 +2,6 @@ package alert
 
 import (
 	"fmt"
-	"slices"
 
 	"faultline/probe"
 )
@@ -13,6 +12,7 @@ type lane struct {
 	label string // the vantage's name, with the family where that is IPv6 by itself
 	six   bool
 	last  stamp // the newest result from it
+	ahead int   // results in a row that came from the future
 
 	pace    [2]pace // of sites, of anchors
 	dragged stamp   // the newest slow answer when the lane itself was slow
@@ -23,6 +23,9 @@ type lane struct {
 	check     stamp // when the last check-up began
 	good, bad int   // anchors' answers to probes that began since
 	vouched   stamp // when anchors last showed that the lane works
+	losses    losses
+	lossy     bool // it is sick because of that
+	inARow    int  // anchors' good answers in a row since
 	sick      bool
 	since     stamp // of sick, or of being well again
 	why       string
@@ -37,7 +40,8 @@ const (
 // checkup takes what a result says of its lane.
 func (e *Engine) checkup(s, l int, r *probe.Result, at stamp) {
 	la := &e.lanes[l]
-	bad := r.Pending || r.Fault == probe.FaultLocal || weigh(trackSite, r) == accuses && r.Fault != probe.FaultNone
+	accused, _ := weigh(r)
+	bad := r.Pending || r.Fault == probe.FaultLocal || accused&partShared != 0
 	if !bad && !la.checking && !la.sick {
 		return
 	}
@@ -53,12 +57,12 @@ func (e *Engine) checkup(s, l int, r *probe.Result, at stamp) {
 	switch {
 	case r.Pending && began:
 		la.bad++
-	case c.pending && bad: // counted when it was pending
+	case c.late != 0 && bad: // counted when it was late
 	case bad && (began || r.Fault == probe.FaultLocal):
 		la.bad++
 	case !bad && began:
 		la.good++
-		if c.pending {
+		if c.late != 0 {
 			la.bad--
 		}
 	}
@@ -86,7 +90,7 @@ func (e *Engine) beginCheck(l int) {
 	}
 }
 
-// pickAnchor chooses the n-th anchor for a check-up: in turn, those first that last answered.
+// pickAnchor chooses the n-th anchor for a check-up: in turn, but for those that fail from elsewhere too.
 func (e *Engine) pickAnchor(l, n int) (int, bool) {
 	p := &e.pools[e.family(l)]
 	if p.all && n >= len(p.sites) {
@@ -95,8 +99,8 @@ func (e *Engine) pickAnchor(l, n int) (int, bool) {
 	e.turn++
 	if !p.all {
 		for i := range p.sites {
-			a := p.sites[(e.turn+i)%len(p.sites)]
-			if e.cell(a, l).tracks[trackSite].since == 0 {
+			if a := p.sites[(e.turn+i)%len(p.sites)]; !e.failsElsewhere(a, l) {
+				e.turn += i
 				return a, true
 			}
 		}
@@ -104,20 +108,56 @@ func (e *Engine) pickAnchor(l, n int) (int, bool) {
 	return p.sites[e.turn%len(p.sites)], true
 }
 
+// failsElsewhere tells whether site a was last seen failing in another lane, or, where there is no other, in this one.
+func (e *Engine) failsElsewhere(a, l int) bool {
+	for u := range e.lanes {
+		if (u != l || e.places == 1) && !e.lanes[u].sick && e.cell(a, u).since != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // settle ends a check-up when enough anchors have answered.
 func (e *Engine) settle(l int, r *probe.Result) {
 	la := &e.lanes[l]
 	need := min(enoughAnchors, len(e.pools[e.family(l)].sites))
+	if la.lossy {
+		e.settleLossy(l)
+		return
+	}
 	switch {
 	case la.bad >= need && la.bad > la.good && !la.sick:
 		e.fall(l, r)
 	case la.good >= need && la.good > la.bad:
 		la.checking = false
-		la.vouched = e.now
+		la.vouched = la.check
 		if la.sick && e.now.sub(la.since) >= e.p.Quarantine {
 			e.heal(l)
 		}
 	}
+}
+
+// settleLossy ends the quarantine of a lane that lost answers when many anchors in a row have answered.
+func (e *Engine) settleLossy(l int) {
+	la := &e.lanes[l]
+	la.inARow += la.good
+	if la.bad > 0 {
+		la.inARow = 0
+	}
+	la.good, la.bad = 0, 0
+	if la.inARow >= lossAnswers && e.now.sub(la.since) >= e.p.Quarantine {
+		la.checking, la.vouched = false, la.check
+		e.heal(l)
+	}
+}
+
+// lose declares a lane sick that loses part of its answers.
+func (e *Engine) lose(l int) {
+	la := &e.lanes[l]
+	la.why = fmt.Sprintf("%.0f of the last %.0f answers were failures of the way to unrelated sites, which answer elsewhere at the same time", la.losses.lost, la.losses.answers)
+	la.lossy, la.inARow = true, 0
+	e.quarantine(l, e.now)
 }
 
 // fall declares a lane sick: its results from the onset on do not count.
@@ -127,23 +167,15 @@ func (e *Engine) fall(l int, r *probe.Result) {
 	if r.Pending {
 		what = "no answer"
 	}
-	la.sick, la.since, la.checking = true, la.check, false
 	la.why = fmt.Sprintf("%d of %d anchors asked fail from here (%s)", la.bad, la.bad+la.good, what)
-	onset := la.check.add(-e.p.SweepEvery)
-	for s := range e.sites {
-		c := e.cell(s, l)
-		c.pending = false
-		for k := range numTracks {
-			t := &c.tracks[k]
-			if t.since == 0 || t.since < onset {
-				continue
-			}
-			t.since = 0
-			if d := e.sites[s].domain(k); d != nil {
-				e.accuse(d, -1)
-			}
-		}
-	}
+	e.quarantine(l, la.check)
+}
+
+// quarantine leaves a lane out from since on.
+func (e *Engine) quarantine(l int, since stamp) {
+	la := &e.lanes[l]
+	la.sick, la.since, la.checking = true, since, false
+	e.forget(l, since.add(-e.p.SweepEvery))
 	e.tell(la.notice(fmt.Sprintf("vantage %s is sick%s: %s. Its results%s do not count, and no site is blamed for them; look at its network and resolver",
 		la.Name, la.over(), la.why, la.over())))
 }
@@ -153,7 +185,7 @@ func (e *Engine) heal(l int) {
 	n := la.notice(fmt.Sprintf("vantage %s is well again%s after %s", la.Name, la.over(), rough(e.now.sub(la.since))))
 	n.Over = true
 	e.tell(n)
-	la.sick, la.since, la.why = false, e.now, ""
+	la.sick, la.lossy, la.since, la.why = false, false, e.now, ""
 	e.lookAgain(e.now)
 }
 
@@ -161,6 +193,15 @@ func (la *lane) notice(text string) Notice {
 	return Notice{
 		Kind: NoticeVantageUnhealthy, Key: NoticeVantageUnhealthy + "/" + la.label, Vantage: la.Name,
 		Domain: Domain{KindVantage, la.label}, Text: text,
+	}
+}
+
+// clockInARow is how many results in a row must come from the future for the lane's clock to be wrong.
+const clockInARow = 3
+
+func (la *lane) clockNotice(format string, args ...any) Notice {
+	return Notice{
+		Kind: NoticeClock, Key: NoticeClock + "/" + la.label, Vantage: la.Name, Domain: Domain{KindVantage, la.label}, Text: fmt.Sprintf(format, args...),
 	}
 }
 
@@ -208,99 +249,5 @@ func (e *Engine) untell(key, text string) {
 	if n, ok := e.told[key]; ok {
 		n.Over, n.Text = true, text
 		e.tell(n)
-	}
-}
-
-// want asks for an extra probe of site s in lane l.
-func (e *Engine) want(l, s int, why Reason) {
-	e.wantID++
-	e.wants = append(e.wants, Want{
-		ID: e.wantID, Vantage: e.lanes[l].Name, Family: e.familyOf(s, l), Site: e.sites[s].Name, By: e.now.add(e.p.SweepBy).time(),
-		Timeout: e.p.SweepTimeout, Why: why,
-	})
-}
-
-// suspect asks about a site that has just failed, or is late, in lane l: the same site in the other lanes, and a few
-// neighbours on its CDN over the same family.
-func (e *Engine) suspect(s, l int) {
-	si := &e.sites[s]
-	if e.lanes[l].sick || si.asked != 0 && e.now.sub(si.asked) < e.p.SweepEvery || si.Anchor {
-		return
-	}
-	if si.cdn != nil && si.cdn.open != nil {
-		return
-	}
-	si.asked = e.now
-	for u := range e.lanes {
-		if u != l && e.uses(s, u) && !e.lanes[u].sick {
-			e.want(u, s, WhyConfirm)
-		}
-	}
-	if si.cdn == nil {
-		return
-	}
-	for range min(neighbours, len(si.cdn.members)-1) {
-		e.turn++
-		if n := si.cdn.members[e.turn%len(si.cdn.members)]; n != s {
-			e.want(e.laneAt(n, e.turn%e.places, e.family(l)), n, WhyConfirm)
-		}
-	}
-}
-
-// Bounds of what suspicion asks for: detection study, sections 0 and 3.
-const (
-	neighbours      = 3
-	sweepOwners     = 32
-	sweepVantages   = 2
-	sweepControls   = 10
-	sweepControlsAt = 4
-)
-
-// sweep asks about all of a suspected domain, over the families in which it fails, and about controls.
-func (e *Engine) sweep(d *domain, fails [numFamilies]bool) {
-	if d.swept != 0 && e.now.sub(d.swept) < e.p.SweepEvery || e.places == 0 {
-		return
-	}
-	d.swept = e.now
-	var done []int
-	for i := range d.members {
-		s := d.members[(i+e.turn)%len(d.members)]
-		if slices.Contains(done, e.sites[s].owner) || !e.sites[s].inAny(fails) {
-			continue
-		}
-		done = append(done, e.sites[s].owner)
-		for n := range min(sweepVantages, e.places) {
-			for l := range e.lanesAt((s + n + e.turn) % e.places) {
-				if e.uses(s, l) && fails[e.family(l)] {
-					e.want(l, s, WhySweep)
-				}
-			}
-		}
-		if len(done) == sweepOwners {
-			break
-		}
-	}
-	e.sweepControls(d, btoi(!fails[0]))
-	e.turn++
-}
-
-// inAny tells whether a site is looked at over any of these families.
-func (s *site) inAny(families [numFamilies]bool) bool {
-	return s.lanes[0] && families[0] || s.lanes[1] && families[1]
-}
-
-func (e *Engine) sweepControls(d *domain, family int) {
-	asked := 0
-	for i := range e.sites {
-		s := (i + e.turn) % len(e.sites)
-		if e.sites[s].domain(d.track) == d {
-			continue
-		}
-		for v := range min(sweepControlsAt, e.places) {
-			e.want(e.laneAt(s, (v+e.turn)%e.places, family), s, WhySweep)
-		}
-		if asked++; asked == sweepControls {
-			return
-		}
 	}
 }

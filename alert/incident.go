@@ -18,10 +18,16 @@ func (d Domain) String() string { return d.Kind + ":" + d.Name }
 
 // The kinds of domain that the engine knows by itself.
 const (
-	KindCDN     = "cdn"     // a CDN's edge
-	KindOrigin  = "origin"  // one owner's sites
-	KindVantage = "vantage" // a place to look from
-	KindSelf    = "self"    // this program: its store, its deliveries
+	KindCDN       = "cdn"        // a CDN's edge
+	KindCDNOrigin = "cdn-origin" // a CDN cannot reach many unrelated origins
+	KindDNS       = "dns"        // operator of the zones' name servers
+	KindNetwork   = "network"    // the one that the answering addresses lie in
+	KindPath      = "path"       // the way from some regions; transit, unnamed
+	KindCA        = "ca"         // issuer of the certificates
+	KindResolver  = "resolver"   // that vantages ask
+	KindOrigin    = "origin"     // one owner's sites
+	KindVantage   = "vantage"    // a place to look from
+	KindSelf      = "self"       // this program: its sight, its store, its deliveries
 )
 
 // Severity says whether a person is woken.
@@ -76,6 +82,7 @@ type Incident struct {
 	State    State    `json:"state"`
 	Severity Severity `json:"severity"`
 	Scope    Scope    `json:"scope"`
+	Or       []Domain `json:"or,omitempty"` // what explains the failures just as well
 
 	Assessment Assessment `json:"assessment"`
 	Why        []string   `json:"why"` // the reasons for the domain and the assessment, a sentence each
@@ -139,6 +146,8 @@ const (
 	NoticeVantageBlocked   = "vantage_blocked"
 	NoticeUnreachableFrom  = "unreachable_from"
 	NoticeCofailure        = "cofailure"
+	NoticeMassBlock        = "mass_block"
+	NoticeClock            = "clock"
 	NoticeSlow             = "slow"
 	NoticeOwner            = "owner"
 	NoticeSite             = "site"

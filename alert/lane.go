@@ -12,7 +12,12 @@ import (
 //
 // Lane l is at place l % places: first come the main lanes in the order of the vantages, then those for IPv6.
 
-func (e *Engine) place(l int) int { return l % e.places }
+func (e *Engine) place(l int) int {
+	if l >= e.places {
+		return l - e.places
+	}
+	return l
+}
 
 // lanesAt yields the lanes of a place.
 func (e *Engine) lanesAt(p int) func(yield func(l int) bool) {

@@ -215,9 +215,7 @@ func TestFamiliesMayChange(t *testing.T) {
 	if last := st.effects.Incidents[len(st.effects.Incidents)-1]; last.State != StateResolved {
 		t.Errorf("got %s, want resolved", last.State)
 	}
-	if st.e.accusing != 0 {
-		t.Errorf("got %d cells that accuse when all is well", st.e.accusing)
-	}
+	st.wantCalm()
 }
 
 func TestASickLaneThatGoesIsOver(t *testing.T) {

@@ -2,9 +2,9 @@ package alert
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"faultline/probe"
 )
@@ -14,147 +14,49 @@ type incident struct {
 	Incident
 	d        *domain
 	members  []member
-	memberNo map[int]int       // site number to index in members
+	memberNo map[int]int       // site number to index in members, see at
 	shown    map[int]bool      // lanes that show it, or did
+	showing  []int             // how many members each place showed
 	over     [numFamilies]bool // those of the lanes that show it
+	left     map[int]bool      // sites that stayed bad when the others were well again
 	toldAt   stamp
 	told     Counts
 	toldAs   Scope
 	cleared  stamp  // when Recovering was decided
+	unrest   stamp  // when, since then, too many failed for it to be resolved
 	because  string // the reason that assess added last
 }
 
 // member is a failing site of an open incident.
 type member struct {
 	Member
-	site int
-	last stamp // its newest accusing answer
+	site   int
+	last   stamp    // its newest accusing answer
+	bad    stamp    // since when it answers well nowhere that showed it failing; 0 = it does
+	places []uint64 // that show it, or did, as a set of numbers
 }
 
-// judgeShared decides whether a domain that spans owners fails as one.
-func (e *Engine) judgeShared(d *domain, out *Effects) {
-	if len(d.owners) < e.p.MinOwners {
-		return
-	}
-	t := e.tally(d)
-	if t.suspects >= min(2, e.p.MinOwners) {
-		e.vouch(t.onset)
-		e.sweep(d, t.fails)
-	}
-	p := e.prove(d, &t)
-	if !p.page {
-		e.strangely(d, &t, p)
-		return
-	}
-	e.untell(p.noticeKey(d, NoticeCofailure), "it is an incident now")
-	e.untell(p.noticeKey(d, NoticeUnreachableFrom), "it is an incident now")
-	d.strange = 0
-	e.open(d, t.onset, SeverityPage, p.reasons, out)
-}
-
-// strangely tells of owners that fail together without proof, once that has lasted for a whole window.
-func (e *Engine) strangely(d *domain, t *tally, p proof) {
-	if p.notice == "" {
-		if t.suspects < e.p.MinOwners {
-			d.strange = 0
-			e.untell(p.noticeKey(d, NoticeCofailure), "no longer")
-			e.untell(p.noticeKey(d, NoticeUnreachableFrom), "no longer")
-		}
-		return
-	}
-	if d.strange == 0 {
-		d.strange = e.now
-	}
-	if e.now.sub(d.strange) < e.p.Window-e.p.ClearAfter {
-		return
-	}
-	n := Notice{Kind: p.notice, Key: p.noticeKey(d, p.notice), Domain: d.Domain}
-	if p.notice == NoticeUnreachableFrom && len(t.vantages) == 1 {
-		n.Vantage = e.lanes[t.vantages[0]].Name
-		over := ""
-		if !t.fails[0] {
-			over = " over IPv6"
-		}
-		n.Text = fmt.Sprintf("%s: %d of %d owners cannot be reached from %s%s, and can from elsewhere: look at that vantage's path to it", d.Domain, t.failing, t.seen, n.Vantage, over)
-	} else {
-		n.Text = fmt.Sprintf("%s: %d of %d owners fail together since %s UTC; the cause is not proven", d.Domain, t.failing, t.seen, clock(t.onset.time()))
-	}
-	e.tell(n)
-}
-
-func (p proof) noticeKey(d *domain, kind string) string { return kind + "/" + d.Domain.String() }
-
-// judgeAlone decides whether an owner's sites fail by themselves: long enough, from enough places, and not because
-// their CDN does.
-func (e *Engine) judgeAlone(d *domain, out *Effects) {
-	need := min(e.p.MinVantages, e.places)
-	severity, onset := Severity(""), stamp(0)
-	for _, s := range d.members {
-		si := &e.sites[s]
-		if c := si.cdn; si.Alert.String() == "none" || c != nil && c.open != nil {
-			continue
-		}
-		places, first := e.alone(s)
-		if first == 0 || e.now.sub(first) < e.p.Alone {
-			continue
-		}
-		e.vouch(first)
-		if places < need {
-			continue
-		}
-		if severity != SeverityPage {
-			severity = Severity(si.Alert.String())
-		}
-		if onset == 0 || first < onset {
-			onset = first
-		}
-	}
-	if severity == "" {
-		return
-	}
-	e.open(d, onset, severity, []string{
-		fmt.Sprintf("it lasts for %s and is seen from %s", rough(e.now.sub(onset)), plural(need, "vantage", "vantages at least")),
-		"nothing that it shares with other owners' sites fails",
-	}, out)
-}
-
-// alone counts the vantages from where site s fails, and says since when it does.
-func (e *Engine) alone(s int) (places int, first stamp) {
-	for p := range e.places {
-		fails := false
-		for l := range e.lanesAt(p) {
-			t := &e.cell(s, l).tracks[trackSite]
-			if t.since != 0 && !e.lanes[l].sick && e.lanes[l].vouched >= t.since {
-				fails = true
-				first = sooner(first, t.since)
-			}
-		}
-		places += btoi(fails)
-	}
-	return places, first
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// open begins an incident.
-func (e *Engine) open(d *domain, onset stamp, severity Severity, reasons []string, out *Effects) {
-	i := &incident{d: d, memberNo: map[int]int{}, shown: map[int]bool{}}
+// open begins an incident of d, under a name.
+func (e *Engine) open(d *domain, name Domain, onset stamp, severity Severity, reasons []string) *incident {
+	i := &incident{d: d, memberNo: map[int]int{}, shown: map[int]bool{}, left: map[int]bool{}, showing: make([]int, e.places)}
 	i.Incident = Incident{
-		ID: incidentID(onset, d.Domain), Key: "faultline/" + e.p.Fleet + "/" + d.Kind + "/" + d.Name, Rev: 1, Domain: d.Domain,
+		ID: incidentID(onset, name), Key: "faultline/" + e.p.Fleet + "/" + name.Kind + "/" + name.Name, Rev: 1, Domain: name,
 		State: StateOpen, Severity: severity, Onset: onset.time(), OpenedAt: e.now.time(), Waves: 1, Why: reasons,
 	}
 	if severity == SeverityPage {
 		i.PagedAt = i.OpenedAt
 	}
+	d.first, d.strange = 0, 0
+	e.untell(strangeKey(d), "it is an incident now")
 	e.enter(i)
 	e.follow(i)
+	return i
+}
+
+// announce tells of an incident for the first time.
+func (e *Engine) announce(i *incident, out *Effects) {
 	i.Assessment = e.assess(i)
-	i.Fine = e.fine(d)
+	i.Fine = e.fine(i.d)
 	e.emit(i, out)
 }
 
@@ -173,204 +75,81 @@ func (e *Engine) enter(i *incident) {
 	e.incidents = append(e.incidents, i)
 }
 
-// follow brings an incident's members, counts and scope up to now.
-func (e *Engine) follow(i *incident) {
-	for n := range i.members {
-		i.members[n].Now = false // one that has moved away is no longer followed
-	}
-	var failing, of Counts
-	failOwners, ofOwners := map[int]bool{}, map[int]bool{}
-	nowAt, seenAt := make([]bool, e.places), make([]int, e.places)
-	for _, s := range i.d.members {
-		bad, seen := e.followSite(i, s, nowAt, seenAt)
-		of.Sites += btoi(seen)
-		if seen {
-			ofOwners[e.sites[s].owner] = true
-		}
-		if n, ok := i.memberNo[s]; ok {
-			i.members[n].Now = bad
-		}
-		if bad {
-			failing.Sites++
-			failOwners[e.sites[s].owner] = true
-		}
-	}
-	failing.Owners, of.Owners = len(failOwners), len(ofOwners)
-	for v := range e.places {
-		failing.Vantages += btoi(nowAt[v])
-		of.Vantages += btoi(seenAt[v] > 0)
-	}
-	i.Of = Counts{max(i.Of.Sites, of.Sites), max(i.Of.Owners, of.Owners), max(i.Of.Vantages, of.Vantages)}
-	if i.State == StateOpen && (failing.Sites > 0 || i.Failing == Counts{}) {
-		i.worst(failing)
-		i.scope(e, seenAt)
-	}
-}
-
-// followSite brings up to now what an incident knows of site s: whether it fails, whether it was seen since the onset.
-func (e *Engine) followSite(i *incident, s int, nowAt []bool, seenAt []int) (bad, seen bool) {
-	onset := stampOf(i.Onset)
-	for v := range e.places {
-		here := false
-		for l := range e.lanesAt(v) {
-			t := &e.cell(s, l).tracks[i.d.track]
-			if e.lanes[l].sick || max(t.good, t.last) < onset {
-				continue
-			}
-			here = true
-			if t.last >= onset {
-				e.show(i, s, l, t)
-			}
-			if t.since != 0 && e.isMember(i, s) && !e.stale(s, e.cell(s, l)) {
-				bad, nowAt[v] = true, true
-			}
-		}
-		seen = seen || here
-		seenAt[v] += btoi(here)
-	}
-	return bad, seen
-}
-
-// worst keeps the counts of the worst moment of a wave.
-func (i *incident) worst(c Counts) {
-	vantages := max(i.Failing.Vantages, c.Vantages)
-	if c.Owners > i.Failing.Owners || c.Owners == i.Failing.Owners && c.Sites >= i.Failing.Sites {
-		i.Failing = c
-	}
-	i.Failing.Vantages = vantages
-}
-
-func (e *Engine) isMember(i *incident, s int) bool { _, ok := i.memberNo[s]; return ok }
-
-// show enters that site s fails in lane l. A site that was bad before the onset is no member.
-func (e *Engine) show(i *incident, s, l int, t *track) {
-	n, ok := i.memberNo[s]
-	if !ok {
-		if t.since != 0 && t.since < stampOf(i.Onset) {
-			return
-		}
-		n = len(i.members)
-		i.memberNo[s] = n
-		c := e.cell(s, l)
-		m := member{site: s, Member: Member{Site: e.sites[s].Name, Owner: e.sites[s].Owner, Since: max(t.since, stampOf(i.Onset)).time(), Class: c.class.String()}}
-		e.evidence(i, s, &m)
-		i.members = append(i.members, m)
-	}
-	m := &i.members[n]
-	m.last = max(m.last, t.last)
-	if name := e.lanes[l].Name; !slices.Contains(m.Vantages, name) {
-		m.Vantages = append(m.Vantages, name)
-	}
-	i.shown[l], i.over[e.family(l)] = true, true
-}
-
-// evidence adds the first failing answer of a new member.
-func (e *Engine) evidence(i *incident, s int, m *member) {
-	for _, x := range e.samples {
-		if x.site != s || weigh(i.d.track, &x.result) != accuses {
-			continue
-		}
-		m.Class, m.Status = x.result.Class.String(), x.result.Status
-		if len(i.Evidence) < MaxEvidence {
-			i.Evidence = append(i.Evidence, x.result)
-			slices.SortStableFunc(i.Evidence, func(a, b probe.Result) int { return a.At.Compare(b.At) })
-		}
-		return
-	}
-}
-
-// scope judges from how much of the world it was seen so far: global when the failing share is at least half of the
-// highest one in at least 80 % of the regions of healthy vantages.
-func (i *incident) scope(e *Engine, seen []int) {
-	type share struct{ failing, seen int }
-	failing := make([]int, e.places)
-	for k := range i.members {
-		for _, name := range i.members[k].Vantages {
-			if v, ok := e.vantageNo[name]; ok {
-				failing[v]++
-			}
-		}
-	}
-	regions := map[string]share{}
-	for v := range e.places {
-		if r := e.lanes[v].Region; seen[v] > 0 {
-			x := regions[r]
-			regions[r] = share{x.failing + failing[v], x.seen + seen[v]}
-		}
-	}
-	highest := 0.0
-	for _, x := range regions {
-		highest = max(highest, float64(x.failing)/float64(x.seen))
-	}
-	wide := 0
-	for name, x := range regions {
-		if ratio := float64(x.failing) / float64(x.seen); ratio >= highest/2 && x.failing > 0 {
-			wide++
-			if name != "" && !slices.Contains(i.Regions, name) {
-				i.Regions = append(i.Regions, name)
-			}
-		}
-	}
-	slices.Sort(i.Regions)
-	i.Scope = ScopeRegional
-	if wide*10 >= len(regions)*8 {
-		i.Scope = ScopeGlobal
-	}
-}
-
 // live follows every open incident and moves it on in its life.
 func (e *Engine) live(out *Effects) {
 	for _, i := range e.incidents {
+		if i.d.Kind == KindSelf {
+			continue
+		}
 		e.follow(i)
+		e.leave1(i)
 		switch i.State {
 		case StateOpen:
 			if e.recovers(i) {
-				i.State, i.RecoveringAt, i.cleared = StateRecovering, i.end().time(), e.now
+				i.State, i.RecoveringAt, i.cleared, i.unrest = StateRecovering, i.end().time(), e.now, 0
 				e.change(i, out)
 			} else if e.worthTelling(i) {
 				e.change(i, out)
 			}
 		case StateRecovering:
-			switch {
-			case e.returns(i):
-				i.State, i.RecoveringAt = StateOpen, stamp(0).time()
-				i.Waves++
-				e.change(i, out)
-			case e.now.sub(stampOf(i.RecoveringAt)) >= e.p.Resolve:
-				i.State, i.ResolvedAt = StateResolved, e.now.time()
-				e.change(i, out)
-				e.close(i)
-			}
+			e.recovering(i, out)
 		}
 	}
 	e.incidents = slices.DeleteFunc(e.incidents, func(i *incident) bool { return i.State == StateResolved })
 }
 
-// failingNow counts the members that still fail: the newest answer of one of their cells accuses, or did less than
-// ClearAfter ago. The few that are still bad long after the others leave: they are judged by themselves.
-func (e *Engine) failingNow(i *incident) int {
-	bad, fading := 0, 0
-	for k := range i.members {
-		m := &i.members[k]
-		bad += btoi(m.Now)
-		fading += btoi(!m.Now && e.now.sub(m.last) < e.p.ClearAfter)
+// A member that fails now and then keeps an incident from being resolved until it has not failed for calmFor times
+// ClearAfter, but at most for restless times Leave.
+const (
+	calmFor  = 3
+	restless = 4
+)
+
+// recovering decides whether a recovering incident returns, or is over: hardly anything has failed for long enough, and
+// nothing does now.
+func (e *Engine) recovering(i *incident, out *Effects) {
+	if !e.mostAreWell(i) {
+		i.unrest = e.now
 	}
-	if bad*3 <= len(i.members) && e.now.sub(i.end()) >= e.p.Leave {
-		bad = 0
+	calm := e.now.sub(max(stampOf(i.RecoveringAt), i.unrest)) >= e.p.Resolve
+	quiet := e.failingSince(i, calmFor*e.p.ClearAfter) == 0 || e.now.sub(stampOf(i.RecoveringAt)) >= restless*e.p.Leave
+	switch {
+	case e.returns(i):
+		i.State, i.RecoveringAt = StateOpen, stamp(0).time()
+		i.Waves++
+		e.change(i, out)
+	case calm && quiet && e.isWitnessed(i):
+		i.State, i.ResolvedAt = StateResolved, e.now.time()
+		e.change(i, out)
+		e.close(i)
 	}
-	return bad + fading
 }
 
-// recovers tells whether fewer than a tenth of the members have failed for ClearAfter, by fresh good answers from two
-// thirds of the vantages that showed the failure: silence is no recovery.
-func (e *Engine) recovers(i *incident) bool {
-	if e.failingNow(i)*10 >= max(1, len(i.members)) {
-		return false
+// failingSince counts the members that still fail: the newest answer of one of their cells accuses, or did less than ago
+// ago.
+func (e *Engine) failingSince(i *incident, ago time.Duration) int {
+	n := 0
+	for k := range i.members {
+		m := &i.members[k]
+		n += btoi(m.Now || e.now.sub(m.last) < ago)
 	}
+	return n
+}
+
+// mostAreWell tells whether fewer than a tenth of the members have failed for ClearAfter.
+func (e *Engine) mostAreWell(i *incident) bool {
+	return e.failingSince(i, e.p.ClearAfter)*10 < max(1, len(i.members))
+}
+
+// recovers tells whether most members are well, by fresh good answers: silence is no recovery.
+func (e *Engine) recovers(i *incident) bool { return e.mostAreWell(i) && e.isWitnessed(i) }
+
+// isWitnessed tells whether two thirds of the vantages that showed the failure have seen a member well since its end.
+func (e *Engine) isWitnessed(i *incident) bool {
 	end, shown, witnesses := i.end(), 0, 0
-	for v := range e.places {
+	for p := range e.places {
 		showed, answers := false, false
-		for l := range e.lanesAt(v) {
+		for l := range e.lanesAt(p) {
 			showed = showed || i.shown[l]
 			answers = answers || i.shown[l] && !e.lanes[l].sick && e.answers(i, l, end)
 		}
@@ -382,7 +161,10 @@ func (e *Engine) recovers(i *incident) bool {
 
 // answers tells whether a member of an incident has answered well in lane l since the end of its failure.
 func (e *Engine) answers(i *incident, l int, end stamp) bool {
-	return slices.ContainsFunc(i.members, func(m member) bool { return e.cell(m.site, l).tracks[i.d.track].good > end })
+	return slices.ContainsFunc(i.members, func(m member) bool {
+		c := e.cell(m.site, l)
+		return c.said&c.well&i.d.part != 0 && c.at > end
+	})
 }
 
 // end is when the last member that recovered failed last. Without members, because none is watched any more, it is when
@@ -400,20 +182,71 @@ func (i *incident) end() stamp {
 	return max(last, stampOf(i.Onset))
 }
 
-// returns tells whether a recovering incident fails again: enough of its owners, or a fifth of its members, anew.
-func (e *Engine) returns(i *incident) bool {
-	owners := map[int]bool{}
-	n := 0
+// leave1 lets members go that have stayed bad long after the others were well again: they are judged by themselves. One
+// that answers now and then is none of these.
+func (e *Engine) leave1(i *incident) {
+	if !i.d.shared() {
+		return
+	}
+	bad, leaving := 0, 0
 	for k := range i.members {
-		if m := &i.members[k]; m.Now && m.last > i.cleared {
-			owners[e.sites[m.site].owner] = true
-			n++
+		m := &i.members[k]
+		bad += btoi(m.Now)
+		switch {
+		case !m.Now || !e.badEverywhere(i, m):
+			m.bad = 0
+		case m.bad == 0:
+			m.bad = e.now
+		default:
+			leaving += btoi(e.now.sub(m.bad) >= e.p.Leave)
 		}
 	}
-	if i.d.Kind == KindOrigin {
+	if leaving == 0 || bad*3 > len(i.members) || e.now.sub(i.end()) < e.p.Leave {
+		return
+	}
+	members := i.members
+	i.members, i.memberNo = nil, map[int]int{}
+	for _, m := range members {
+		if m.bad != 0 && e.now.sub(m.bad) >= e.p.Leave {
+			i.left[m.site] = true
+			e.sites[m.site].claim = nil
+			continue
+		}
+		i.memberNo[m.site] = len(i.members)
+		i.members = append(i.members, m)
+	}
+}
+
+// badEverywhere tells whether every place that showed a member failing still does.
+func (e *Engine) badEverywhere(i *incident, m *member) bool {
+	for l := range e.lanes {
+		c := e.cell(m.site, l)
+		if has(m.places, e.place(l)) && !e.lanes[l].sick && c.said&c.well&i.d.part != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// returns tells whether a recovering incident fails again: enough of its owners, or a fifth of its members, anew.
+func (e *Engine) returns(i *incident) bool {
+	e.epoch++
+	n, owners := 0, 0
+	for k := range i.members {
+		m := &i.members[k]
+		if !m.Now || m.last <= i.cleared {
+			continue
+		}
+		n++
+		if o := &e.marks[e.sites[m.site].owner]; o.epoch != e.epoch {
+			*o = mark{epoch: e.epoch}
+			owners++
+		}
+	}
+	if !i.d.shared() {
 		return n > 0
 	}
-	return len(owners) >= e.p.MinOwners && n*5 >= len(i.members)
+	return owners >= e.p.MinOwners && n*5 >= len(i.members)
 }
 
 // worthTelling tells whether an open incident has grown enough, or become global, since it was last told.
@@ -440,7 +273,7 @@ func (e *Engine) emit(i *incident, out *Effects) {
 // snapshot is a copy of an incident that the engine never touches again.
 func (i *incident) snapshot() Incident {
 	c := i.Incident
-	c.Why, c.Regions, c.Fine = slices.Clone(c.Why), slices.Clone(c.Regions), slices.Clone(c.Fine)
+	c.Why, c.Regions, c.Fine, c.Or = slices.Clone(c.Why), slices.Clone(c.Regions), slices.Clone(c.Fine), slices.Clone(c.Or)
 	c.Evidence = slices.Clone(c.Evidence)
 	c.Members = make([]Member, 0, min(len(i.members), MaxMembers))
 	for k := range min(len(i.members), MaxMembers) {
@@ -454,9 +287,17 @@ func (i *incident) snapshot() Incident {
 
 func (e *Engine) close(i *incident) {
 	i.d.open = nil
+	for k := range i.members {
+		if si := &e.sites[i.members[k].site]; si.claim == i {
+			si.claim = nil
+		}
+	}
 	e.resolved = slices.Insert(e.resolved, 0, i.snapshot())
 	e.resolved = e.resolved[:min(len(e.resolved), keptResolved)]
 }
+
+// keptResolved is how many resolved incidents a View shows.
+const keptResolved = 50
 
 // restore takes up an incident that was open when the engine ended. It cannot recover before its members have
 // answered anew.
@@ -465,11 +306,10 @@ func (e *Engine) restore(in Incident) {
 		e.resolved = slices.Insert(e.resolved, 0, in)
 		return
 	}
-	d := e.domainOf[in.Domain]
-	if d == nil {
-		d = e.newDomain(in.Domain)
+	i := &incident{
+		Incident: in, d: e.domainFor(in.Domain), left: map[int]bool{},
+		toldAt: e.now, told: in.Failing, toldAs: in.Scope, cleared: e.now,
 	}
-	i := &incident{Incident: in, d: d, toldAt: e.now, told: in.Failing, toldAs: in.Scope, cleared: e.now}
 	last := e.now
 	if in.State == StateRecovering {
 		last = stampOf(in.RecoveringAt)
@@ -484,34 +324,72 @@ func (e *Engine) restore(in Incident) {
 	}
 	i.over[0] = i.over[0] || !i.over[1]
 	e.bind(i)
-	e.enter(i)
+	e.incidents = append(e.incidents, i)
 }
 
-// bind finds an incident's members and vantages in the world as it is now; those that are no longer watched drop out.
+// domainFor is the domain that an incident of that name is about.
+func (e *Engine) domainFor(name Domain) *domain {
+	if name.Kind == KindPath {
+		return e.way
+	}
+	return e.domain(name)
+}
+
+// bind finds an incident's domain, members and vantages in the world as it is now; those that are no longer watched drop
+// out.
 func (e *Engine) bind(i *incident) {
+	i.d = e.domainFor(i.Domain)
+	i.d.open = i
 	members := i.members
-	i.members, i.memberNo, i.shown = nil, map[int]int{}, map[int]bool{}
+	i.members, i.memberNo, i.shown, i.left = nil, map[int]int{}, map[int]bool{}, map[int]bool{}
+	i.showing = make([]int, e.places)
 	for _, m := range members {
 		s, ok := e.siteNo[m.Site]
 		if !ok {
 			continue
 		}
-		if e.sites[s].cdn == nil && i.Domain.Kind == KindCDN {
-			e.join(s, &e.sites[s].cdn, i.Domain)
-		}
-		m.site = s
+		e.bindMember(i, s)
+		m.site, m.places = s, nil
 		i.memberNo[s] = len(i.members)
-		i.members = append(i.members, m)
 		for _, name := range m.Vantages {
-			v, ok := e.vantageNo[name]
+			p, ok := e.vantageNo[name]
 			if !ok {
 				continue
 			}
-			for l := range e.lanesAt(v) {
+			m.places = put(m.places, p)
+			i.showing[p]++
+			for l := range e.lanesAt(p) {
 				if i.over[e.family(l)] {
 					i.shown[l] = true
 				}
 			}
 		}
+		i.members = append(i.members, m)
 	}
+}
+
+// bindMember sees to it that a site is a member of the domain of an incident that it was part of.
+func (e *Engine) bindMember(i *incident, s int) {
+	si := &e.sites[s]
+	if i.d.shared() {
+		si.claim = i
+	}
+	for k, kind := range traitKinds {
+		if t := &si.traits[k]; i.Domain.Kind == kind && t[0].seen == 0 && i.Domain.Name != "" {
+			t[0].name, t[0].seen = i.Domain.Name, e.now
+			e.enlist(s)
+		}
+	}
+}
+
+// A set of small numbers.
+
+func has(set []uint64, n int) bool { return n/64 < len(set) && set[n/64]&(1<<(n%64)) != 0 }
+
+func put(set []uint64, n int) []uint64 {
+	for len(set) <= n/64 {
+		set = append(set, 0)
+	}
+	set[n/64] |= 1 << (n % 64)
+	return set
 }

@@ -101,7 +101,7 @@ func (e *Engine) tellSite(kind, key string, s int, d Domain, format string, args
 // mute tells whether notices about site s do not begin now: it asks for none, or an incident says it already.
 func (e *Engine) mute(s int) bool {
 	si := &e.sites[s]
-	return si.Alert == probe.AlertNone || si.origin.open != nil || si.cdn != nil && si.cdn.open != nil
+	return si.Alert == probe.AlertNone || slices.ContainsFunc(si.in, func(in belonging) bool { return in.domain.open != nil && in.domain != e.way })
 }
 
 // names joins the vantages with these numbers: "hkg-1, fra-1".

@@ -105,8 +105,8 @@ func TestACertificateIsToldOnceOverRestarts(t *testing.T) {
 func TestAnOldRecordIsReadAsEver(t *testing.T) {
 	w := daysLong(2)
 	key := learnedKey(w.Sites[0].Key())
-	e := New(t0, DefaultPolicy(), w, Saved{Learned: map[string][]byte{key: []byte(`{"cdn":"nimbus","edge":"2019-07-02T12:00:00Z"}`)}})
-	if cdn := e.sites[0].cdn; cdn == nil || cdn.Name != "nimbus" || e.sites[0].odd != nil {
+	e := New(t0, DefaultPolicy(), w, Saved{Learned: map[string][]byte{key: []byte(`{"cdn":["nimbus",""],"good":"2019-07-02T12:00:00Z","well":255}`)}})
+	if cdn := e.cdn(0); cdn == nil || cdn.Name != "nimbus" || e.sites[0].odd != nil {
 		t.Errorf("got %+v", e.sites[0])
 	}
 	e.Dirty(func(k string, b []byte) {

@@ -149,7 +149,7 @@ func (e *Engine) reviewSlow(s int, o *oddity) (next stamp) {
 	case len(trusted) < need || e.mute(s):
 		return e.now.add(min(e.p.Update, e.settling))
 	}
-	e.tellSite(NoticeSlow, key, s, si.origin.Domain,
+	e.tellSite(NoticeSlow, key, s, e.ownerDomain(s),
 		"%s answers, but far slower than usual since %s UTC: %s. Other sites and the anchors are as fast as ever from there: look at its servers, its database and what it waits for",
 		si.Name, clock(since.time()), strings.Join(how, ", "))
 	return 0

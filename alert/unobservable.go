@@ -40,9 +40,9 @@ func (e *Engine) reviewBlock(s int, o *oddity) (next stamp) {
 	if seen == 0 || si.Alert == probe.AlertNone {
 		return e.now.add(e.p.Update)
 	}
-	d, who := si.origin.Domain, "the site, or a firewall before it,"
-	if si.cdn != nil {
-		d, who = si.cdn.Domain, si.cdn.Name
+	d, who := e.ownerDomain(s), "the site, or a firewall before it,"
+	if c := e.cdn(s); c != nil {
+		d, who = c.Domain, c.Name
 	}
 	if len(classes) == 1 && classes[0] == probe.ClassHTTPInterference.String() {
 		who = "the network on the way"
@@ -135,7 +135,7 @@ func (e *Engine) reviewAddresses(s int, o *oddity) (next stamp) {
 	if len(dead) == 1 {
 		fail = "fails"
 	}
-	e.tellSite(NoticeSite, key, s, si.origin.Domain, "%s: %d of %d addresses %s: %s, seen from %s. Whoever is sent there cannot reach the site: mend that server, or take its address out of DNS",
+	e.tellSite(NoticeSite, key, s, e.ownerDomain(s), "%s: %d of %d addresses %s: %s, seen from %s. Whoever is sent there cannot reach the site: mend that server, or take its address out of DNS",
 		si.Name, len(dead), all, fail, strings.Join(dead, ", "), e.names(slices.Compact(from)))
 	return 0
 }

@@ -20,7 +20,7 @@ func (e *Engine) View(now time.Time, v *View) {
 	}
 	v.Incidents = append(v.Incidents, e.resolved...)
 	for _, d := range e.domains {
-		if len(d.members) > 0 && (d.Kind != KindOrigin || d.open != nil) { // there are as many owners as sites
+		if len(d.members) > 0 && e.inView(d) {
 			v.Domains = append(v.Domains, e.viewDomain(d))
 		}
 	}
@@ -36,32 +36,42 @@ func (e *Engine) View(now time.Time, v *View) {
 	}
 }
 
+// inView tells whether a domain is worth showing: there are as many owners as sites.
+func (e *Engine) inView(d *domain) bool {
+	e.tidy(d)
+	return d.open != nil || d.shared() && d != e.way && (d.Kind == KindCDN || d.owners >= e.p.MinOwners)
+}
+
 func (e *Engine) viewDomain(d *domain) DomainView {
-	w := DomainView{Domain: d.Domain, Sites: len(d.members), Owners: len(d.owners), Quorum: len(d.owners) >= e.p.MinOwners}
-	for _, o := range d.owners {
-		e.ownerSeen[o] = mark{}
+	e.tidy(d)
+	w := DomainView{Domain: d.Domain, Sites: len(d.members), Owners: d.owners, Quorum: d.owners >= e.p.MinOwners, Score: d.score}
+	if w.Quorum {
+		w.Threshold = e.threshold(d)
 	}
-	for _, s := range d.members {
-		m := &e.ownerSeen[e.sites[s].owner]
+	e.epoch++
+	seen := 0
+	for _, m := range d.members {
+		o := &e.marks[e.sites[m.site].owner]
+		if o.epoch != e.epoch {
+			*o = mark{epoch: e.epoch}
+		}
 		for l := range e.lanes {
-			c := e.cell(s, l)
-			t := &c.tracks[d.track]
-			if e.lanes[l].sick || max(t.good, t.last) == 0 || e.stale(s, c) {
+			c := e.cell(m.site, l)
+			if e.lanes[l].sick || c.said&d.part == 0 || e.stale(m.site, c) {
 				continue
 			}
-			m.seen = true
-			m.failing = m.failing || t.since != 0
+			seen += btoi(!o.seen)
+			o.seen = true
+			if c.accused&d.part != 0 && !o.fails {
+				o.fails = true
+				w.Failing++
+			}
 		}
-	}
-	seen := 0
-	for _, o := range d.owners {
-		seen += btoi(e.ownerSeen[o].seen)
-		w.Failing += btoi(e.ownerSeen[o].failing)
 	}
 	if seen > 0 {
 		w.Ratio = float64(w.Failing) / float64(seen)
 	}
-	w.Suspect = d.swept != 0 && e.now.sub(d.swept) < e.p.Window && d.accusing > 0
+	w.Suspect = d.swept != 0 && e.now.sub(d.swept) < e.p.Window && d.failing > 0
 	if d.open != nil {
 		w.Open = d.open.ID
 	}
@@ -71,12 +81,12 @@ func (e *Engine) viewDomain(d *domain) DomainView {
 func (e *Engine) viewSite(s int) SiteView {
 	si := &e.sites[s]
 	w := SiteView{Site: si.Name, URL: si.URL.String(), Group: si.Group, Owner: si.Owner, Anchor: si.Anchor, Cells: make([]CellView, len(e.lanes))}
-	if si.cdn != nil {
-		w.CDN = si.cdn.Name
+	if c := e.cdn(s); c != nil {
+		w.CDN = c.Name
 	}
 	for l := range e.lanes {
 		c := e.cell(s, l)
-		w.Cells[l] = CellView{State: e.state(s, l, c), Class: c.class, Fault: c.fault, At: c.at.time(), Since: c.tracks[trackSite].since.time()}
+		w.Cells[l] = CellView{State: e.state(s, l, c), Class: c.class, Fault: c.fault, At: c.at.time(), Since: c.since.time()}
 	}
 	return w
 }
@@ -87,9 +97,9 @@ func (e *Engine) state(s, l int, c *cell) CellState {
 		return CellNone
 	case e.lanes[l].sick:
 		return CellSick
-	case c.at == 0 && !c.pending:
+	case c.at == 0 && c.late == 0:
 		return CellNone
-	case c.pending:
+	case c.late != 0:
 		return CellPending
 	case e.stale(s, c):
 		return CellStale

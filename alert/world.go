@@ -11,19 +11,23 @@ type World struct {
 	Sites    []*probe.Site
 	Anchors  []*probe.Site
 	Vantages []*probe.Vantage
+	Labels   []string // those that are failure domains; "group" is the sites' group
 }
 
 // Policy holds the numbers by which the engine decides. All are set: see DefaultPolicy.
 type Policy struct {
 	Fleet string // name of the fleet, in every dedup key
 
+	FalsePages  float64 // that may be raised in a year, over all domains, by chance
 	MinOwners   int     // a domain with fewer failing owners never pages
 	MinVantages int     // likewise; capped by the number of vantages configured
 	MinShare    float64 // of a domain's owners seen since the onset that must fail, unless most failures name the edge
 
 	Window     time.Duration // how far apart onsets may lie to be one event
 	Quiet      time.Duration // after a start, nothing is decided for so long
-	Hold       time.Duration // least time for a vantage's anchors to answer before they are asked again
+	Hold       time.Duration // least time for a vantage's anchors to answer before they are asked again, and for a larger domain to be seen
+	Strange    time.Duration // owners fail together without proof for so long: that is told
+	Blind      time.Duration // too little is seen for so long: that pages
 	Quarantine time.Duration // a sick vantage is left out for at least so long
 	ClearAfter time.Duration // failing share below a tenth for so long: recovering
 	Resolve    time.Duration // recovering for so long: resolved
@@ -45,12 +49,12 @@ type Policy struct {
 // DefaultPolicy is the policy of a config that says nothing else. Figures: detection study, sections 0 and 3.
 func DefaultPolicy() Policy {
 	return Policy{
-		Fleet:     "main",
-		MinOwners: 3, MinVantages: 2, MinShare: 0.5,
-		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 2 * time.Second, Quarantine: 60 * time.Second,
-		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Leave: 30 * time.Minute, Alone: 120 * time.Second, Update: 60 * time.Second,
+		Fleet:      "main",
+		FalsePages: 1, MinOwners: 3, MinVantages: 2, MinShare: 0.5,
+		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 2 * time.Second, Strange: 240 * time.Second, Blind: 30 * time.Second, Quarantine: 60 * time.Second,
+		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Leave: 30 * time.Minute, Alone: 30 * time.Second, Update: 60 * time.Second,
 		Unobservable: 30 * time.Minute, Accustom: 24 * time.Hour,
-		SweepTimeout: 4 * time.Second, SweepBy: 2 * time.Second, SweepEvery: 10 * time.Second,
+		SweepTimeout: 3 * time.Second, SweepBy: 2 * time.Second, SweepEvery: 10 * time.Second,
 		ScanEvery: 50 * time.Millisecond, SlowEvery: 250 * time.Millisecond,
 	}
 }
@@ -58,7 +62,7 @@ func DefaultPolicy() Policy {
 // Scale divides every duration of p by n: a drill's time runs n times as fast.
 func (p Policy) Scale(n float64) Policy {
 	for _, d := range []*time.Duration{
-		&p.Window, &p.Quiet, &p.Hold, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Leave, &p.Alone, &p.Update,
+		&p.Window, &p.Quiet, &p.Hold, &p.Strange, &p.Blind, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Leave, &p.Alone, &p.Update,
 		&p.Unobservable, &p.Accustom,
 		&p.SweepTimeout, &p.SweepBy, &p.SweepEvery, &p.ScanEvery, &p.SlowEvery,
 	} {
@@ -93,6 +97,9 @@ type DomainView struct {
 	Quorum  bool    `json:"quorum"`             // it has owners enough to page
 	Suspect bool    `json:"suspect"`            // a scan is under way
 	Open    string  `json:"incident,omitempty"` // ID of its open incident
+
+	Score     float64 `json:"score"`     // how sure it is that it fails, in nats; 0 while nothing is suspected
+	Threshold float64 `json:"threshold"` // that the score must reach
 }
 
 // VantageView is a vantage as the engine sees it now.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net"
 	"net/netip"
@@ -137,7 +138,25 @@ func (a *attempt) sawChain(chain []*x509.Certificate) {
 	if org := chain[0].Issuer.Organization; len(org) > 0 {
 		issuer = org[0]
 	}
-	a.r.TLS.Issuer, a.r.TLS.NotAfter = clip(issuer), chain[0].NotAfter
+	a.r.TLS.Issuer, a.r.TLS.NotAfter, a.r.TLS.Names = clip(issuer), chain[0].NotAfter, hashNames(chain[0].DNSNames)
+}
+
+// hashNames tells apart certificates by the names that they are for; 0 where all lie under the first one, which says no
+// more than that name does.
+func hashNames(names []string) uint64 {
+	if len(names) == 0 {
+		return 0
+	}
+	base := strings.TrimPrefix(strings.TrimPrefix(names[0], "*."), "www.")
+	h, several := fnv.New64a(), false
+	for _, n := range names {
+		several = several || n != base && !strings.HasSuffix(n, "."+base)
+		_, _ = io.WriteString(h, n+"\n")
+	}
+	if !several {
+		return 0
+	}
+	return h.Sum64()
 }
 
 // tlsClass judges an error of the handshake.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type jsonResult struct {
 	Why        string        `json:"why,omitempty"`
 	Final      string        `json:"final,omitempty"`
 	Addr       string        `json:"addr,omitempty"`
+	Network    string        `json:"network,omitempty"`
 	Proto      string        `json:"proto,omitempty"`
 	OONI       *string       `json:"ooni,omitempty"`
 	DNS        *jsonDNS      `json:"dns,omitempty"`
@@ -72,6 +74,7 @@ type jsonTLS struct {
 	Version  string    `json:"version,omitempty"`
 	Issuer   string    `json:"issuer,omitempty"`
 	NotAfter time.Time `json:"not_after,omitzero"`
+	Names    string    `json:"names,omitempty"` // a hash, in hexadecimal
 }
 
 type jsonMS struct {
@@ -105,7 +108,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	for _, f := range r.Candidates {
 		j.Candidates = append(j.Candidates, f.String())
 	}
-	j.Status, j.Final, j.Proto, j.RetryAfter = r.Status, r.Final, r.Proto, r.RetryAfter.Seconds()
+	j.Status, j.Final, j.Proto, j.Network, j.RetryAfter = r.Status, r.Final, r.Proto, r.Network, r.RetryAfter.Seconds()
 	if r.Addr.IsValid() {
 		j.Addr = r.Addr.String()
 	}
@@ -119,7 +122,10 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		j.Addresses = append(j.Addresses, jsonAddress{l.Addr, l.Class == ClassOK, l.Class.String(), l.Fault.String(), ms(l.Total)})
 	}
 	if r.TLS != (TLSInfo{}) {
-		j.TLS = &jsonTLS{r.TLS.Version, r.TLS.Issuer, r.TLS.NotAfter}
+		j.TLS = &jsonTLS{r.TLS.Version, r.TLS.Issuer, r.TLS.NotAfter, ""}
+		if r.TLS.Names != 0 {
+			j.TLS.Names = strconv.FormatUint(r.TLS.Names, 16)
+		}
 	}
 	return json.Marshal(j)
 }
@@ -133,7 +139,7 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 	}
 	*r = Result{
 		Site: j.Site, URL: j.URL, Vantage: j.Vantage, Region: j.Region, At: j.At, Seq: j.Seq, Pending: j.Pending,
-		Attempt: j.Attempt, Status: j.Status, Final: j.Final, Proto: j.Proto,
+		Attempt: j.Attempt, Status: j.Status, Final: j.Final, Proto: j.Proto, Network: j.Network,
 	}
 	if j.Sweep {
 		r.Sweep = 1
@@ -154,7 +160,12 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	if j.TLS != nil {
-		r.TLS = TLSInfo{j.TLS.Version, j.TLS.Issuer, j.TLS.NotAfter}
+		r.TLS = TLSInfo{Version: j.TLS.Version, Issuer: j.TLS.Issuer, NotAfter: j.TLS.NotAfter}
+		if j.TLS.Names != "" {
+			if r.TLS.Names, err = strconv.ParseUint(j.TLS.Names, 16, 64); err != nil {
+				return fmt.Errorf("reading the names of a certificate: %w", err)
+			}
+		}
 	}
 	if err := r.Time.set(j.MS); err != nil {
 		return err

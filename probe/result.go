@@ -54,6 +54,7 @@ type Result struct {
 	Status     int            // of the last response; 0 = none
 	Final      string         // the URL that answered, where redirects led away from URL
 	Addr       netip.AddrPort // of the last connection, or attempt at one; the zero value = none
+	Network    string         // that Addr lies in, as "as13335"; "" = unknown
 	Proto      string         // "HTTP/1.1" as the response said
 	DNS        DNSInfo
 	TLS        TLSInfo
@@ -129,6 +130,7 @@ type TLSInfo struct {
 	Version  string // "1.3"
 	Issuer   string // organisation, or the common name, of the leaf's issuer
 	NotAfter time.Time
+	Names    uint64 // hash of the certificate's names, where these are of several domains; 0 = of one
 }
 
 // Timings are the lengths of a probe's phases; a phase that was not reached is 0. With redirects, each is the sum over the hops.

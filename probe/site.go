@@ -36,6 +36,9 @@ type Site struct {
 	Group  string
 	Labels map[string]string
 	Owner  string // whose site it is; the registrable domain unless the config says otherwise
+	// OwnerFixed: the config names the owner, and what its sites are found to share with others changes nothing.
+	OwnerFixed bool
+
 	CDN    string // the fronting CDN where the config knows better than the evidence; "" = find out
 	Alert  Alert  // when it fails alone
 	Anchor bool   // a control: it only serves to tell whether the vantage itself is well

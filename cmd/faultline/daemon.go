@@ -202,7 +202,7 @@ func scheduledEvery(t *probe.Task) time.Duration {
 }
 
 func world(c *config.Config) alert.World {
-	return alert.World{Sites: c.Sites, Anchors: c.Anchors, Vantages: c.Vantages}
+	return alert.World{Sites: c.Sites, Anchors: c.Anchors, Vantages: c.Vantages, Labels: c.Labels}
 }
 
 // inFlight bounds the probes under way by the file descriptors at hand: two for each, and some for everything else.

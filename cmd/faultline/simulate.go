@@ -129,10 +129,15 @@ func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64) simRun {
 	w := newSimWorld(sc, rules, onset, seed)
 	run := simRun{seed: seed, report: newReport(sc)}
 	p := w.play(alert.DefaultPolicy())
+	own := map[string]bool{} // pages of what a site asked to be told of, and the scenario does not know
 	p.Decided = func(now time.Time, out *alert.Effects) {
 		at := now.Sub(onset).Seconds()
 		for i := range out.Incidents {
-			run.report.incident(&out.Incidents[i], at)
+			if x := &out.Incidents[i]; own[x.ID] || x.Rev == 1 && w.isOwn(x) {
+				own[x.ID] = true
+			} else {
+				run.report.incident(x, at)
+			}
 		}
 		for _, n := range out.Notices {
 			if !n.Over {

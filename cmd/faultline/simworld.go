@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -122,7 +123,7 @@ func (w *simWorld) noise(at time.Time, p virtual.Probe) simnet.Class {
 	if w.Sites[p.Site].Kind == simnet.KindAnchor {
 		return simnet.ClassOK
 	}
-	down := slices.ContainsFunc(w.own[p.Site], func(o spell) bool { return !at.Before(o.from) && at.Before(o.to) })
+	down := w.isDown(p.Site, at)
 	switch {
 	case down && p.Site%2 == 0:
 		return simnet.ClassConnectTimeout
@@ -183,7 +184,8 @@ func (w *simWorld) finding(site int, class simnet.Class) *probe.Result {
 	}
 	r.Verdict = w.rules.Judge(e, probe.Fronting{CDN: s.CDN})
 	r.DNS = probe.DNSInfo{NS: s.NS, EDE: e.EDE, CNAME: s.CNAME, Operator: r.Operator}
-	r.TLS.Issuer = s.CA
+	r.TLS.Issuer, r.Network = s.CA, s.Network
+	r.Addr = netip.AddrPortFrom(s.Addr, 443)
 	w.found[key] = r
 	return r
 }
@@ -192,7 +194,7 @@ func (w *simWorld) finding(site int, class simnet.Class) *probe.Result {
 func (w *simWorld) play(p alert.Policy) *virtual.Play {
 	spec := &w.Scenario.World
 	v := &virtual.Play{
-		World: w, Policy: p, Pace: probe.DefaultPace(), Recheck: 3 * time.Second, Habit: time.Second,
+		World: w, Policy: p, Pace: probe.DefaultPace(), Recheck: 3 * time.Second, Habit: time.Second, Labels: w.Labels(),
 	}
 	for i := range w.Sites {
 		s := &w.Sites[i]
@@ -208,11 +210,43 @@ func (w *simWorld) play(p alert.Policy) *virtual.Play {
 		if s.Alert == "page" {
 			site.Alert = probe.AlertPage
 		}
-		site.Owner = s.Owner
+		site.Owner, site.OwnerFixed = s.Owner, true
 		v.Sites = append(v.Sites, site)
 	}
 	for _, vs := range w.Vantages {
 		v.Vantages = append(v.Vantages, &probe.Vantage{Name: vs.Name, Region: vs.Region})
 	}
 	return v
+}
+
+// isOwn tells whether an incident is about sites of one owner that failed by themselves, outside the scenario: a site that
+// asks for a page then gets one, whatever the scenario expects.
+func (w *simWorld) isOwn(i *alert.Incident) bool {
+	if i.Domain.Kind != alert.KindOrigin || i.Severity != alert.SeverityPage || len(i.Members) == 0 {
+		return false
+	}
+	for _, m := range i.Members {
+		s := slices.IndexFunc(w.Sites, func(s simnet.Site) bool { return s.Name == m.Site })
+		if s < 0 || w.affected(s, m.Since) || !w.isDown(s, m.Since) {
+			return false
+		}
+	}
+	return true
+}
+
+// isDown tells whether a site fails by itself.
+func (w *simWorld) isDown(site int, at time.Time) bool {
+	return slices.ContainsFunc(w.own[site], func(o spell) bool { return !at.Before(o.from) && at.Before(o.to) })
+}
+
+// affected tells whether a phase hits a site, from any vantage.
+func (w *simWorld) affected(site int, at time.Time) bool {
+	for v := range w.Vantages {
+		for draw := range uint64(8) { // of probes
+			if c := w.Fault(at.Sub(w.onset), site, v, draw); c != simnet.ClassOK && c != simnet.ClassBlocked {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -23,6 +24,7 @@ type Config struct {
 	Vantages []*probe.Vantage
 	Sites    []*probe.Site // in the order of the file, those of lists last
 	Anchors  []*probe.Site
+	Labels   []string // those that are failure domains
 	Policy   alert.Policy
 	Pace     probe.Pace
 	Probe    Probe
@@ -132,6 +134,7 @@ func (r *reader) config(t *table, h host) *Config {
 	c.Sites = append(c.Sites, r.siteLists(t.subs("site_list"), defaults, c.Sites, names)...)
 	a := t.sub("alert")
 	r.policy(a, &c.Policy)
+	c.Labels = r.labels(a, c.Sites)
 	c.Anchors = r.anchors(a, names)
 	a.done()
 	anchorFamilies(c)
@@ -186,6 +189,7 @@ func (r *reader) cdn(t *table) []string {
 
 // policy reads the numbers by which the engine decides.
 func (r *reader) policy(t *table, p *alert.Policy) {
+	p.FalsePages = t.number("false_pages_per_year", p.FalsePages, 0.001, 1000)
 	p.MinOwners = t.integer("min_owners", p.MinOwners, 2, 1000)
 	p.MinVantages = t.integer("min_vantages", p.MinVantages, 1, 1000)
 	p.MinShare = t.share("min_share", p.MinShare)
@@ -194,6 +198,20 @@ func (r *reader) policy(t *table, p *alert.Policy) {
 	p.Resolve = t.duration("resolve_after", p.Resolve, time.Minute, 24*time.Hour)
 	p.Alone = t.duration("site_alone_after", p.Alone, 10*time.Second, 24*time.Hour)
 	p.Update = t.duration("update_every", p.Update, 10*time.Second, 24*time.Hour)
+}
+
+// labels reads which labels are failure domains.
+func (r *reader) labels(t *table, sites []*probe.Site) []string {
+	labels := t.strs("label_domains", "[]")
+	for _, l := range labels {
+		switch {
+		case alert.IsKind(l):
+			t.problem("label_domains", "%q is a kind of domain that is found out by itself; give the label another name", clip(l))
+		case !slices.ContainsFunc(sites, func(s *probe.Site) bool { return l == "group" && s.Group != "" || s.Labels[l] != "" }):
+			r.warn(t.at("label_domains"), "no site has the label %q; give it as labels = { %s = \"…\" } where it applies", clip(l), clip(l))
+		}
+	}
+	return labels
 }
 
 // path is a path of the config, which starts at its own directory.

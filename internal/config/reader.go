@@ -163,6 +163,14 @@ func (t *table) integer(key string, def, lo, hi int) int {
 
 // share takes a number over 0 and up to 1.
 func (t *table) share(key string, def float64) float64 {
+	return t.fraction(key, def, func(f float64) bool { return f > 0 && f <= 1 }, "it is no share; write a number over 0 and up to 1, as in 0.5")
+}
+
+func (t *table) number(key string, def, least, most float64) float64 {
+	return t.fraction(key, def, func(f float64) bool { return f >= least && f <= most }, fmt.Sprintf("it must be a number from %g to %g", least, most))
+}
+
+func (t *table) fraction(key string, def float64, allowed func(float64) bool, wrong string) float64 {
 	v, ok := t.take(key, fmt.Sprint(def))
 	if !ok {
 		return def
@@ -171,8 +179,8 @@ func (t *table) share(key string, def float64) float64 {
 	if n, whole := v.(int64); whole {
 		f, ok = float64(n), true
 	}
-	if !ok || !(f > 0 && f <= 1) {
-		t.problem(key, "%v is no share; write a number over 0 and up to 1, as in 0.5", v)
+	if !ok || !allowed(f) {
+		t.problem(key, "%v: %s", v, wrong)
 		return def
 	}
 	return f

@@ -194,6 +194,7 @@ func (r *reader) sites(ts []*table, defaults probe.Site, names map[string]string
 		}
 		r.siteSettings(t, &s)
 		s.CDN, s.Owner = t.str("cdn", ""), t.str("owner", "")
+		s.OwnerFixed = s.Owner != ""
 		t.done()
 		if u != nil {
 			s.URL = u

@@ -39,6 +39,7 @@ type configFile struct {
 	Alert struct {
 		Anchors        []string `toml:"anchors"`
 		AnchorInterval string   `toml:"anchor_interval"`
+		LabelDomains   []string `toml:"label_domains"`
 	} `toml:"alert"`
 	Vantage []configVantage `toml:"vantage"`
 	Channel []configChannel `toml:"channel"`
@@ -89,6 +90,7 @@ func (n *Net) WriteConfig(dir string, o ConfigOptions) (string, error) {
 	spec := &n.World.Scenario.World
 	c.Defaults.Interval = spec.Interval.String()
 	c.Defaults.Timeout = min(maxTimeout, spec.Interval).String()
+	c.Alert.LabelDomains = n.World.Labels()
 	c.Alert.AnchorInterval = (2 * spec.Interval).String()
 	if o.WebhookURL != "" {
 		c.Channel = []configChannel{{Kind: "webhook", Name: "drill", URL: o.WebhookURL, Notices: true}}

@@ -178,3 +178,16 @@ func (w *World) carried(phase int, before []int, line []segment) float64 {
 	}
 	return share
 }
+
+// EndsWell tells whether nothing fails any more after the last phase, anywhere.
+func (sc *Scenario) EndsWell() bool {
+	w := &World{Scenario: sc, Vantages: sc.World.Vantages}
+	for v := range w.Vantages {
+		for _, i := range w.holding(v, sc.Last()) {
+			if p := &sc.Phases[i]; p.Share > 0 && p.Fail > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -47,6 +47,8 @@ type Site struct {
 	Labels map[string]string // the failure domains that only a config can tell
 	CA     string            // issuer of its certificate
 
+	Network string // that its address lies in, where the scenario names it; "" = unknown
+
 	Operator string   // of its name servers; "" = its own
 	NS       []string // as names, without the final dot
 	CNAME    []string // the chain from Host on; empty = the address stands at Host itself
@@ -205,6 +207,9 @@ func (b *builder) add(g group) {
 		for _, m := range g.memberOf {
 			b.join(&s, m, &network)
 		}
+		if s.CDN == "" && network != g.network {
+			s.Network = network
+		}
 		s.Host = s.Zone
 		if nth := i / g.owners; nth > 0 {
 			s.Name = fmt.Sprintf("%s-%d", name, nth+1)
@@ -306,4 +311,18 @@ type span struct {
 	phase    int
 	from, to time.Duration
 	carried  float64 // sites below this share were turned bad by the phase that this one continues
+}
+
+// Labels are those of the world's sites that are failure domains, sorted.
+func (w *World) Labels() []string {
+	var out []string
+	for i := range w.Sites {
+		for label := range w.Sites[i].Labels {
+			if !slices.Contains(out, label) {
+				out = append(out, label)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }

@@ -41,6 +41,7 @@ type Play struct {
 	Sites    []*probe.Site
 	Anchors  []*probe.Site
 	Vantages []*probe.Vantage
+	Labels   []string // that are failure domains
 	Policy   alert.Policy
 	Pace     probe.Pace
 	Recheck  time.Duration // timeout of the second look at a failure
@@ -94,7 +95,7 @@ type player struct {
 func (p *Play) Run(from, until time.Time) *alert.Engine {
 	x := &player{
 		Play: p, schedule: probe.NewSchedule(p.Pace, p.Vantages), siteNo: map[string]int{}, vantNo: map[string]int{},
-		engine: alert.New(from, p.Policy, alert.World{Sites: p.Sites, Anchors: p.Anchors, Vantages: p.Vantages}, alert.Saved{}),
+		engine: alert.New(from, p.Policy, alert.World{Sites: p.Sites, Anchors: p.Anchors, Vantages: p.Vantages, Labels: p.Labels}, alert.Saved{}),
 	}
 	all := append(append([]*probe.Site{}, p.Sites...), p.Anchors...)
 	for i, s := range all {

@@ -1,0 +1,439 @@
+package alert
+
+import (
+	"slices"
+	"time"
+)
+
+// assay is what the answers say of a domain at one moment.
+type assay struct {
+	onset  stamp   // when it began to fail, if it does: that of the best score
+	score  float64 // see scorer
+	owners float64 // of all members, by weight
+	seen   float64 // owners with an answer for or against since the onset
+	fails  float64 // owners that fail since then
+	named  float64 // those of them with an answer that names the edge
+	open   float64 // owners not seen since the onset that are being looked at, and are late
+	sites  int     // failing sites
+	places []int   // that show it, in their order
+}
+
+// share is the part of the seen owners that fail.
+func (a *assay) share() float64 {
+	if a.seen == 0 {
+		return 0
+	}
+	return a.fails / a.seen
+}
+
+// Bounds of what one assay looks at.
+const (
+	mostOnsets      = 12   // moments at which it may have begun
+	mostOnsetsLarge = 4    // of a domain with many members
+	manyMembers     = 1000 // which is such a one
+	mostFailing     = 64   // failing owners that are weighed; of more, one in so many
+)
+
+// aCase is one failing site in an assay.
+type aCase struct {
+	member int // index in the domain's members
+	onset  stamp
+	witness
+	named bool
+	at    []int // places that show it
+}
+
+// suspects counts the owners of d that fail, or are late, at any vantage that is not sick, since a window ago.
+func (e *Engine) suspects(d *domain) int {
+	n, last := 0, -1
+	for _, m := range d.members {
+		si := &e.sites[m.site]
+		if si.owner == last || si.claimed(d) || !si.fails(d.part) && si.late == 0 {
+			continue
+		}
+		if sp := si.spell; si.late > 0 || e.now.sub(sp.since[d.part.index()]) <= e.p.Window {
+			n++
+			last = si.owner
+		}
+	}
+	return n
+}
+
+// assay weighs what the lanes that count say of d, but for those at the place without (-1 = all count). Inflate raises the
+// noise of places at which the controls fail; nil = none do.
+func (e *Engine) assay(d *domain, counts []bool, without int, inflate []float64) assay {
+	e.tidy(d)
+	cases := e.casesOf(d, counts, without, inflate)
+	if len(cases) == 0 {
+		return assay{}
+	}
+	onsets := onsetsOf(cases, len(d.members))
+	scores := e.scorers[:len(onsets)]
+	clear(scores)
+	stretch := max(1, (ownersOf(e, d, cases)+mostFailing-1)/mostFailing)
+	nth := 0
+	e.eachOwner(d, cases, func(members []membership, cases []aCase) {
+		if len(cases) > 0 {
+			if nth++; nth%stretch != 0 {
+				return
+			}
+		}
+		e.weighOwner(d, members, cases, onsets, scores, counts, without)
+	})
+	best := assay{}
+	for k := range scores {
+		if score := scores[k].score(float64(stretch)); k == 0 || score > best.score {
+			best = assay{onset: onsets[k], score: score}
+		}
+	}
+	e.count(d, cases, &best, counts, without)
+	return best
+}
+
+// casesOf are the failing sites of d, in the order of its members.
+func (e *Engine) casesOf(d *domain, counts []bool, without int, inflate []float64) []aCase {
+	out := e.cases[:0]
+	places := e.atPlaces[:0]
+	k := d.part.index()
+	for i, m := range d.members {
+		si := &e.sites[m.site]
+		if !si.fails(d.part) || e.now.sub(si.spell.since[k]) > e.p.Window || si.claimed(d) {
+			continue
+		}
+		c := aCase{member: i, onset: si.spell.since[k]}
+		c.gap = si.Interval
+		if before := si.spell.before[k]; before != 0 {
+			c.gap = min(c.gap, max(time.Second, c.onset.sub(before)))
+		}
+		c.rate = si.baseline.rate(e.now)
+		if places = e.hearNotes(d, si, &c, places, counts, without, inflate); c.witness.fails > 0 {
+			out = append(out, c)
+		}
+	}
+	e.cases, e.atPlaces = out, places
+	return out
+}
+
+// hearNotes enters into c what the site's answers since its onset say. The places that show it are appended to places.
+func (e *Engine) hearNotes(d *domain, si *site, c *aCase, places []int, counts []bool, without int, inflate []float64) []int {
+	from := len(places)
+	perSecond := float64(len(e.lanes)) / si.Interval.Seconds()
+	noise := max(leastNoise, si.baseline.noise(e.now, perSecond))
+	c.noise = 1
+	for i := range si.spell.n {
+		x := &si.spell.notes[i]
+		place := e.place(int(x.lane))
+		if x.begun < c.onset || place == without || !counts[x.lane] {
+			continue
+		}
+		switch {
+		case x.accused&d.part != 0:
+			c.witness.fails++
+			c.named = c.named || x.named
+			before := 0
+			for _, p := range places[from:] {
+				before += btoi(p == place)
+			}
+			if before < mostNoise {
+				here := noise
+				if inflate != nil {
+					here = min(1, here+inflate[place])
+				}
+				c.noise *= here
+				places = append(places, place)
+			}
+		case x.well&d.part != 0:
+			c.witness.fine++
+			c.noise *= 1 - noise
+		}
+	}
+	c.at = places[from:len(places):len(places)]
+	return places
+}
+
+// onsetsOf are the moments at which the domain may have begun to fail: onsets of its sites, the earliest one always.
+func onsetsOf(cases []aCase, members int) []stamp {
+	var all [4 * mostOnsets]stamp
+	out := all[:0]
+	step := max(1, len(cases)/len(all))
+	for i := 0; i < len(cases); i += step {
+		if len(out) < len(all) {
+			out = append(out, cases[i].onset)
+		}
+	}
+	first := slices.MinFunc(cases, func(a, b aCase) int { return int(max(-1, min(1, a.onset-b.onset))) }).onset
+	out[0] = min(out[0], first)
+	slices.Sort(out)
+	out = slices.Compact(out)
+	most := mostOnsets
+	if members > manyMembers {
+		most = mostOnsetsLarge
+	}
+	if len(out) <= most {
+		return slices.Clone(out)
+	}
+	kept := make([]stamp, most)
+	for i := range kept {
+		kept[i] = out[i*(len(out)-1)/(most-1)]
+	}
+	return kept
+}
+
+func ownersOf(e *Engine, d *domain, cases []aCase) int {
+	n, last := 0, -1
+	for i := range cases {
+		if o := e.sites[d.members[cases[i].member].site].owner; o != last || !d.shared() {
+			n, last = n+1, o
+		}
+	}
+	return n
+}
+
+// eachOwner calls f for each witness of d: the members of one owner, with those of the cases that are theirs. In the
+// domain of one owner each site is a witness.
+func (e *Engine) eachOwner(d *domain, cases []aCase, f func(members []membership, cases []aCase)) {
+	for i := 0; i < len(d.members); {
+		j := i + 1
+		for d.shared() && j < len(d.members) && e.sites[d.members[j].site].owner == e.sites[d.members[i].site].owner {
+			j++
+		}
+		n := 0
+		for n < len(cases) && cases[n].member < j {
+			n++
+		}
+		f(d.members[i:j], cases[:n])
+		cases = cases[n:]
+		i = j
+	}
+}
+
+// weighOwner enters one witness into the score of every onset.
+func (e *Engine) weighOwner(d *domain, members []membership, cases []aCase, onsets []stamp, scores []scorer, counts []bool, without int) {
+	var fine [mostOnsets]int
+	var newest stamp
+	weight := 1.0
+	for _, m := range members {
+		si := &e.sites[m.site]
+		if si.claimed(d) {
+			continue
+		}
+		weight = min(weight, m.weight)
+		if si.fails(d.part) { // it is a case, or was bad before: no evidence either way
+			continue
+		}
+		newest = max(newest, e.wellSince(d.part, m.site, onsets, fine[:], counts, without))
+	}
+	for k, onset := range onsets {
+		ws := e.witnesses[:0]
+		for i := range cases {
+			c := &cases[i]
+			if c.onset < onset {
+				continue
+			}
+			w := c.witness
+			w.late = c.onset.sub(onset)
+			sp := e.sites[d.members[c.member].site].spell
+			w.before = btoi(sp.before[d.part.index()] >= onset)
+			ws = append(ws, w)
+		}
+		e.witnesses = ws
+		switch age := newest.sub(onset); {
+		case len(ws) > 0:
+			si := &e.sites[members[0].site]
+			scores[k].ownerFails(ws, fine[k], age, si.Interval/time.Duration(max(1, e.places)), weight)
+		case fine[k] > 0:
+			scores[k].ownerWell(fine[k], age, weight)
+		}
+	}
+}
+
+// wellSince counts, for each onset, the lanes whose newest answer about site s came after it and showed the part at work.
+// It gives when the newest of them began.
+func (e *Engine) wellSince(p parts, s int, onsets []stamp, fine []int, counts []bool, without int) (newest stamp) {
+	for l := range e.lanes {
+		if !counts[l] || e.place(l) == without {
+			continue
+		}
+		c := e.cell(s, l)
+		if !c.seenWell(p, onsets[0]) {
+			continue
+		}
+		newest = max(newest, c.begun)
+		for k, onset := range onsets {
+			if c.begun < onset {
+				break
+			}
+			fine[k]++
+		}
+	}
+	return newest
+}
+
+// count counts the owners and places of an assay, for its onset.
+func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, without int) {
+	shows := e.shows[:e.places]
+	clear(shows)
+	onset := []stamp{a.onset}
+	var families [numFamilies]bool
+	for l := range counts {
+		families[e.family(l)] = families[e.family(l)] || counts[l]
+	}
+	e.eachOwner(d, cases, func(members []membership, cases []aCase) {
+		weight, seen, late, looked := 1.0, false, false, false
+		var fine [1]int
+		for _, m := range members {
+			si := &e.sites[m.site]
+			if si.claimed(d) {
+				continue
+			}
+			weight = min(weight, m.weight)
+			looked = looked || si.inAny(families)
+			late = late || si.late > 0
+			if !si.fails(d.part) {
+				seen = seen || e.wellSince(d.part, m.site, onset, fine[:], counts, without) != 0
+			}
+		}
+		fails, named := false, false
+		for i := range cases {
+			if c := &cases[i]; c.onset >= a.onset {
+				fails, named = true, named || c.named
+				a.sites++
+				for _, p := range c.at {
+					shows[p]++
+				}
+			}
+		}
+		if !looked {
+			return
+		}
+		a.owners += weight
+		switch {
+		case fails:
+			a.fails += weight
+			a.seen += weight
+			if named {
+				a.named += weight
+			}
+		case seen:
+			a.seen += weight
+		case late:
+			a.open += weight
+		}
+	})
+	for p, n := range shows {
+		if n > 0 {
+			a.places = append(a.places, p)
+		}
+	}
+}
+
+// pathOf tells from which places most of the failing sites of d are seen to fail, and how many failing owners answer well
+// since then at a place that is none of them.
+func (e *Engine) pathOf(d *domain, a *assay, counts []bool) (places []int, split float64) {
+	cases := e.casesOf(d, counts, -1, nil)
+	shows := e.shows[:e.places]
+	clear(shows)
+	for i := range cases {
+		for j, p := range cases[i].at {
+			if cases[i].onset >= a.onset && !slices.Contains(cases[i].at[:j], p) {
+				shows[p]++
+			}
+		}
+	}
+	most := slices.Max(shows)
+	for p, n := range shows {
+		if n > 0 && 2*n >= most {
+			places = append(places, p)
+		}
+	}
+	e.eachOwner(d, cases, func(members []membership, cases []aCase) {
+		for i := range cases {
+			if cases[i].onset >= a.onset && e.wellElsewhere(members, &cases[i], d, places, counts) {
+				split += members[0].weight
+				return
+			}
+		}
+	})
+	return places, split
+}
+
+// wellElsewhere tells whether the site of a case answers well since its onset at a place that is none of those.
+func (e *Engine) wellElsewhere(members []membership, c *aCase, d *domain, places []int, counts []bool) bool {
+	s := d.members[c.member].site
+	for l := range e.lanes {
+		if p := e.place(l); counts[l] && !slices.Contains(places, p) && e.cell(s, l).seenWell(d.part, c.onset) {
+			return true
+		}
+	}
+	return false
+}
+
+// control is how the sites outside a domain fare since an onset.
+type control struct {
+	seen, failing int // owners
+	places        int // from where they were seen
+	inflate       []float64
+}
+
+// late is how long a control may be slower than its habit before it counts as failing.
+const controlLate = 2 * time.Second
+
+// controls looks at the sites outside d, and outside every open incident, at the lanes that count.
+func (e *Engine) controls(d *domain, onset stamp, counts []bool) control {
+	out := control{}
+	seenAt, failsAt := e.seenAt[:e.places], e.failsAt[:e.places]
+	clear(seenAt)
+	clear(failsAt)
+	e.epoch++
+	for s := range e.sites {
+		si := &e.sites[s]
+		if si.claim != nil || si.memberOf(d) {
+			continue
+		}
+		saw, bad := e.controlAt(s, onset, counts, seenAt, failsAt)
+		m := &e.marks[si.owner]
+		if m.epoch != e.epoch {
+			*m = mark{epoch: e.epoch}
+		}
+		out.seen += btoi(saw && !m.seen)
+		out.failing += btoi(bad && !m.fails)
+		m.seen, m.fails = m.seen || saw, m.fails || bad
+	}
+	for p, n := range seenAt {
+		out.places += btoi(n > 0)
+		if failsAt[p] >= 2 && failsAt[p]*10 >= n {
+			if out.inflate == nil {
+				out.inflate = make([]float64, e.places)
+			}
+			out.inflate[p] = float64(failsAt[p]) / float64(n)
+		}
+	}
+	return out
+}
+
+// mark is the scratch of a count for one owner.
+type mark struct {
+	epoch       int
+	seen, fails bool
+}
+
+func (e *Engine) controlAt(s int, onset stamp, counts []bool, seenAt, failsAt []int) (saw, bad bool) {
+	for l := range e.lanes {
+		if !counts[l] {
+			continue
+		}
+		c, p := e.cell(s, l), e.place(l)
+		late := c.late != 0 && e.now.sub(c.late) >= controlLate && c.late >= onset
+		if c.begun < onset && !late {
+			continue
+		}
+		saw = true
+		seenAt[p]++
+		fresh := c.since != 0 && c.since >= onset.add(-e.p.ClearAfter) && c.accused&partShared != 0
+		if fresh || late {
+			bad = true
+			failsAt[p]++
+		}
+	}
+	return saw, bad
+}

@@ -1,0 +1,520 @@
+package alert
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// What a shared failure must show before it pages, besides its score: detection study, sections 0 and 3.
+const (
+	suspicion     = 4    // score from which all of a domain is asked about
+	withoutOne    = 8    // score that must be left without any one vantage
+	leastControls = 6    // owners outside that must have been seen since the onset
+	mostByChance  = 1e-3 // chance that its members fail no more often than others
+	mostAlone     = 0.05 // likewise, where nothing fails outside
+	namesIt       = 0.6  // part of the failing owners whose answers name the edge, which makes the share no matter
+	sigmas        = 2    // by which an estimated share may be too high while not all owners were seen
+	asGood        = 3    // scores so near say the same
+	asGoodPart    = 0.05 // likewise, as a part of the score
+	sameSites     = 0.8  // part of the failing owners that two domains have in common where either explains them
+)
+
+// candidate is a domain that has what a page needs.
+type candidate struct {
+	d       *domain
+	name    Domain // of the incident: a path is named when it is found
+	a       assay
+	reasons []string
+}
+
+// judge looks at every domain in which something fails, and opens incidents. What only time can change is looked at when
+// slow.
+func (e *Engine) judge(slow bool, out *Effects) {
+	var found []candidate
+	for _, d := range e.domains {
+		if d.open != nil || d.failing == 0 && e.late == 0 {
+			d.first = 0
+			continue
+		}
+		if d.shared() && (d.touched || slow) {
+			if c, ok := e.examine(d); ok {
+				found = append(found, c)
+			}
+		}
+		d.touched = false
+	}
+	if len(found) > 0 {
+		e.localise(found, out)
+	}
+	if slow {
+		for _, d := range e.domains {
+			if !d.shared() && d.open == nil && d.failing > 0 {
+				e.judgeOwner(d, out)
+			}
+		}
+	}
+}
+
+// examine asks whether a domain that owners share fails as one. While that is not proven it asks for probes that will
+// tell.
+func (e *Engine) examine(d *domain) (candidate, bool) {
+	d.score = 0
+	if e.suspects(d) < 2 {
+		e.calmDown(d)
+		return candidate{}, false
+	}
+	a := e.assay(d, e.healthy(d), -1, nil)
+	d.score = a.score
+	if a.score < suspicion && a.fails > 0 {
+		e.calmDown(d)
+		return candidate{}, false
+	}
+	if a.onset != 0 {
+		e.vouch(a.onset)
+	}
+	e.sweep(d)
+	if d.owners < e.p.MinOwners || a.onset == 0 {
+		return candidate{}, false
+	}
+	counts := e.trusted(d, a.onset)
+	a = e.assay(d, counts, -1, nil)
+	d.score = a.score
+	return e.prove(d, &a, counts)
+}
+
+// prove applies the gates. All must hold.
+func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
+	h := e.threshold(d)
+	if a.fails < float64(e.p.MinOwners) || a.score < h {
+		e.calmDown(d)
+		return candidate{}, false
+	}
+	if !e.seenFromSeveral(d, a, counts) {
+		d.first = 0
+		return candidate{}, false
+	}
+	if d == e.way {
+		return e.proveWay(a, counts)
+	}
+	c := candidate{d: d, name: d.Domain, a: *a}
+	if a.seen < min(12, a.owners/2) {
+		return c, false // the sweep will show the rest
+	}
+	k := e.controls(d, a.onset, counts)
+	outside := e.allOwners - int(a.owners)
+	if k.seen < min(leastControls, outside) || k.places < min(2, e.places) && outside > 0 {
+		return c, false // wanted, on their way
+	}
+	if k.inflate != nil {
+		if again := e.assay(d, counts, -1, k.inflate); again.score < h {
+			e.strangely(d, a)
+			return c, false
+		}
+	}
+	if !c.weigh(e, &k) {
+		e.strangely(d, a)
+		return c, false
+	}
+	return c, true
+}
+
+// weigh asks whether it is the domain that fails, and not just as many of its owners.
+func (c *candidate) weigh(e *Engine, k *control) bool {
+	a := &c.a
+	chance := 1.0
+	if k.seen > 0 {
+		chance = enriched(int(a.fails), int(a.seen), k.failing, k.seen)
+	}
+	switch {
+	case c.d.share && a.named >= namesIt*a.fails:
+		c.say("%.0f of %.0f failing owners get answers that name %s itself as the failing part", a.named, a.fails, c.d.Name)
+	case c.d.share && !a.surely(e.p.MinShare):
+		return false
+	case c.d.share:
+		c.say("%.0f of the %.0f owners seen since the onset fail together", a.fails, a.seen)
+	case k.seen >= leastControls && chance > mostByChance && (k.failing > 0 || chance > mostAlone):
+		return false
+	default:
+		c.say("%.0f of the %.0f owners seen since the onset, which share it, fail together", a.fails, a.seen)
+	}
+	if k.failing >= 2 && k.failing*10 >= k.seen && chance > mostByChance {
+		return false
+	}
+	if k.seen < leastControls {
+		c.say("there is no control group: fewer than %d owners outside %s are watched", leastControls, c.d.Domain)
+	} else {
+		c.say("%d of %d owners outside %s answer, from the same vantages", k.seen-k.failing, k.seen, c.d.Domain)
+	}
+	return true
+}
+
+func (c *candidate) say(format string, args ...any) {
+	c.reasons = append(c.reasons, fmt.Sprintf(format, args...))
+}
+
+// surely tells whether the share of failing owners is at least so much, as far as those that were seen can show. Owners
+// that are late count as seen and well: their answers are on the way.
+func (a *assay) surely(share float64) bool {
+	n := a.seen + a.open
+	p := a.fails / n
+	unseen := max(0, 1-n/a.owners)
+	return p-sigmas*math.Sqrt(p*(1-p)/n*unseen) >= share
+}
+
+// seenFromSeveral tells whether more than one vantage shows it, and whether enough is left without any one of them.
+func (e *Engine) seenFromSeveral(d *domain, a *assay, counts []bool) bool {
+	if len(a.places) < min(e.p.MinVantages, e.places) {
+		return false
+	}
+	if e.places == 1 {
+		return true
+	}
+	for _, p := range a.places {
+		rest := e.assay(d, counts, p, nil)
+		if rest.score < withoutOne || rest.fails < float64(min(2, e.p.MinOwners)) {
+			return false
+		}
+		if len(a.places) > fewPlaces {
+			break // no single one of so many carries it
+		}
+	}
+	return true
+}
+
+const fewPlaces = 8
+
+// proveWay asks whether it is the way to the sites that fails: they fail from some places and answer at others, or most of
+// all there is fails from everywhere.
+func (e *Engine) proveWay(a *assay, counts []bool) (candidate, bool) {
+	places, split := e.pathOf(e.way, a, counts)
+	c := candidate{d: e.way, a: *a}
+	switch {
+	case split >= float64(e.p.MinOwners) && split >= namesIt*a.fails && len(places) >= min(e.p.MinVantages, e.places):
+		c.name = Domain{KindPath, e.regionsOf(places)}
+		c.say("%.0f owners cannot be reached from %s, and %.0f of them can from elsewhere at the same time", a.fails, e.names(places), split)
+	case a.surely(e.p.MinShare) && a.seen >= a.owners/2:
+		c.name = Domain{KindPath, "everywhere"}
+		c.say("%.0f of all %.0f owners that were seen cannot be reached since the same moment, and nothing else that they share is known", a.fails, a.seen)
+	default:
+		return c, false
+	}
+	c.say("the anchors answer there, so the vantages' own networks work")
+	return c, true
+}
+
+// regionsOf names a set of places by their regions, or by themselves where they have none.
+func (e *Engine) regionsOf(places []int) string {
+	var names []string
+	for _, p := range places {
+		name := e.lanes[p].Region
+		if name == "" {
+			name = e.lanes[p].Name
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	const most = 4
+	if len(names) > most {
+		names = append(names[:most], fmt.Sprintf("%d-more", len(names)-most))
+	}
+	return strings.Join(names, "+")
+}
+
+// localise opens an incident for the domain that explains the failures best. The rest of them are judged again, without
+// those that are explained.
+func (e *Engine) localise(found []candidate, out *Effects) {
+	for i := range found {
+		if d := found[i].d; d.first == 0 {
+			d.first = e.now
+		}
+	}
+	best := &found[0]
+	for i := range found[1:] {
+		if c := &found[1+i]; e.explainsBetter(c, best) {
+			best = c
+		}
+	}
+	if wait := e.now.sub(best.d.first); wait < e.p.Hold && e.rival(best) || best.d == e.way && wait < pathHolds*e.p.Hold && e.mostlyOf(best) {
+		return
+	}
+	i := e.open(best.d, best.name, best.a.onset, SeverityPage, best.reasons)
+	for n := range found {
+		if c := &found[n]; c.d != best.d && e.sameFailures(c, best) && near(c.a.score, best.a.score) {
+			i.Or = append(i.Or, c.name)
+		}
+	}
+	e.announce(i, out)
+}
+
+func near(a, b float64) bool { return a >= b-max(asGood, asGoodPart*b) }
+
+// explainsBetter compares two candidates: by what they explain, then by how much of them fails, then by how much the kind
+// says.
+func (e *Engine) explainsBetter(c, best *candidate) bool {
+	switch {
+	case e.onlyTheWay(best) && c.d == e.way:
+		return true
+	case e.onlyTheWay(c) && best.d == e.way:
+		return false
+	case !near(c.a.score, best.a.score):
+		return false
+	case !near(best.a.score, c.a.score):
+		return true
+	}
+	if c.a.named > 0 != (best.a.named > 0) {
+		return c.a.named > 0
+	}
+	if small := c.a.owners < 0.8*best.a.owners; small != (best.a.owners < 0.8*c.a.owners) && c.a.fails >= 0.9*best.a.fails {
+		return small && c.a.share() >= 0.8
+	}
+	return c.d.rank < best.d.rank
+}
+
+// onlyTheWay tells whether a CDN seems to fail from one region only, by nothing that its edge said, while its sites answer
+// elsewhere: that is interference there.
+func (e *Engine) onlyTheWay(c *candidate) bool {
+	if c.d.Kind != KindCDN || c.a.named > 0 || e.places < 2 {
+		return false
+	}
+	region := e.lanes[c.a.places[0]].Region
+	for _, p := range c.a.places {
+		if e.lanes[p].Region != region {
+			return false
+		}
+	}
+	others := 0
+	for p := range e.places {
+		others += btoi(e.lanes[p].Region != region && !e.lanes[p].sick)
+	}
+	return others > 0
+}
+
+// sameFailures tells whether two candidates explain the same failing sites.
+func (e *Engine) sameFailures(a, b *candidate) bool {
+	common := 0
+	for _, m := range a.d.members {
+		si := &e.sites[m.site]
+		if si.fails(a.d.part) && si.fails(b.d.part) && si.memberOf(b.d) {
+			common++
+		}
+	}
+	return float64(common) >= sameSites*float64(max(a.a.sites, b.a.sites))
+}
+
+// rival tells whether another domain, which holds the failing sites and more of them, is still being looked at.
+func (e *Engine) rival(c *candidate) bool {
+	for _, d := range e.domains {
+		if d == c.d || !d.shared() || d.open != nil || d.owners < e.p.MinOwners || d.failing < c.d.failing+2 || 4*d.failing < 5*c.d.failing {
+			continue
+		}
+		common := 0
+		for _, m := range c.d.members {
+			common += btoi(e.sites[m.site].fails(c.d.part) && e.sites[m.site].memberOf(d))
+		}
+		if float64(common) >= sameSites*float64(c.a.sites) && d.score > c.a.score {
+			return true
+		}
+	}
+	return false
+}
+
+// pathHolds is how many times Hold a path waits for a domain that may explain the same better: it has no name, and the
+// other has.
+const pathHolds = 5
+
+// mostlyOf tells whether most failing sites of a candidate lie in one other domain.
+func (e *Engine) mostlyOf(c *candidate) bool {
+	for _, d := range e.domains {
+		if d == c.d || !d.shared() || d.open != nil || d.owners < e.p.MinOwners {
+			continue
+		}
+		common := 0
+		for _, m := range d.members {
+			common += btoi(e.sites[m.site].fails(c.d.part))
+		}
+		if float64(common) >= sameSites*float64(c.a.sites) {
+			return true
+		}
+	}
+	return false
+}
+
+// calmDown ends what was told of a domain that owners share, where it is not that any more.
+func (e *Engine) calmDown(d *domain) {
+	d.first, d.strange = 0, 0
+	if len(e.told) > 0 {
+		e.untell(strangeKey(d), "no longer")
+	}
+}
+
+func strangeKey(d *domain) string { return NoticeCofailure + "/" + d.Domain.String() }
+
+// strangely tells of owners that fail together without proof, once that has lasted.
+func (e *Engine) strangely(d *domain, a *assay) {
+	d.first = 0
+	if d.strange == 0 {
+		d.strange = e.now
+	}
+	if e.now.sub(d.strange) >= e.p.Strange/4 {
+		e.tell(Notice{Kind: NoticeCofailure, Key: strangeKey(d), Domain: d.Domain, Text: fmt.Sprintf(
+			"%s: %.0f of %.0f owners fail together since %s UTC; the cause is not proven", d.Domain, a.fails, a.seen, clock(a.onset.time()))})
+	}
+}
+
+// healthy are the lanes that are not sick, of the families over which d fails: a CDN may lose one of them alone.
+func (e *Engine) healthy(d *domain) []bool {
+	families := e.familiesOf(d)
+	for l := range e.lanes {
+		e.counting[l] = !e.lanes[l].sick && families[e.family(l)]
+	}
+	return e.counting
+}
+
+// trusted are those of them whose anchors have answered since the onset.
+func (e *Engine) trusted(d *domain, onset stamp) []bool {
+	counts := e.healthy(d)
+	for l := range counts {
+		counts[l] = counts[l] && e.lanes[l].vouched >= onset
+	}
+	return counts
+}
+
+// familiesOf are those over which answers of a window ago accuse d.
+func (e *Engine) familiesOf(d *domain) (f [numFamilies]bool) {
+	if len(e.lanes) == e.places {
+		return [numFamilies]bool{true, true}
+	}
+	for _, m := range d.members {
+		sp := e.sites[m.site].spell
+		if !e.sites[m.site].fails(d.part) {
+			continue
+		}
+		for _, x := range sp.notes[:sp.n] {
+			if x.accused&d.part != 0 && e.now.sub(x.begun) <= e.p.Window {
+				f[e.family(int(x.lane))] = true
+			}
+		}
+	}
+	return f
+}
+
+// judgeOwner decides whether an owner's sites fail by themselves: several of them together, or any long enough.
+func (e *Engine) judgeOwner(d *domain, out *Effects) {
+	severity, onset := e.together3(d)
+	how := "its sites fail together"
+	if severity == "" {
+		severity, onset = e.alone(d)
+		how = "it lasts"
+	}
+	if severity == "" {
+		return
+	}
+	i := e.open(d, d.Domain, onset, severity, []string{
+		fmt.Sprintf("%s for %s and is seen from %s", how, rough(e.now.sub(onset)), plural(min(e.p.MinVantages, e.places), "vantage", "vantages at least")),
+		"nothing that it shares with other owners' sites fails",
+	})
+	e.announce(i, out)
+}
+
+// ownerSites is how many sites of an owner must fail together to be told before any has failed for long.
+const ownerSites = 3
+
+// together3 tells whether enough of an owner's sites fail together, and how loudly they ask to be told.
+func (e *Engine) together3(d *domain) (severity Severity, onset stamp) {
+	if d.failing < ownerSites || e.excused(d) {
+		return "", 0
+	}
+	a := e.assay(d, e.healthy(d), -1, nil)
+	if a.onset == 0 {
+		return "", 0
+	}
+	e.vouch(a.onset)
+	counts := e.trusted(d, a.onset)
+	a = e.assay(d, counts, -1, nil)
+	if a.fails < ownerSites || a.score < e.threshold(d) || !e.seenFromSeveral(d, &a, counts) || e.now.sub(a.onset) < e.p.Hold {
+		return "", 0
+	}
+	if k := e.controls(d, a.onset, counts); k.failing >= 2 && k.failing*10 >= k.seen {
+		return "", 0
+	}
+	for _, m := range d.members {
+		if si := &e.sites[m.site]; si.fails(partSite) && !si.claimed(d) {
+			severity = louder(severity, Severity(si.Alert.String()))
+		}
+	}
+	return severity, a.onset
+}
+
+// excused tells whether something that the owner's sites share with others is suspected: then they wait.
+func (e *Engine) excused(d *domain) bool {
+	for _, m := range d.members {
+		si := &e.sites[m.site]
+		if !si.fails(partSite) {
+			continue
+		}
+		for _, in := range si.in {
+			if x := in.domain; x.shared() && (x.open != nil && si.fails(x.part) || x.first != 0) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func louder(a, b Severity) Severity {
+	if b != SeverityPage && b != SeverityNotice || a == SeverityPage {
+		return a
+	}
+	return b
+}
+
+// alone tells whether any site of an owner has failed for long enough, from enough places, and not because of what it
+// shares; and how loudly it asks to be told.
+func (e *Engine) alone(d *domain) (severity Severity, onset stamp) {
+	for _, m := range d.members {
+		si := &e.sites[m.site]
+		if louder("", Severity(si.Alert.String())) == "" || si.claim != nil || e.sharedFails(m.site) {
+			continue
+		}
+		places, first := e.failsFrom(m.site)
+		if first == 0 || e.now.sub(first) < e.p.Alone {
+			continue
+		}
+		e.vouch(first)
+		if places < min(e.p.MinVantages, e.places) {
+			continue
+		}
+		severity = louder(severity, Severity(si.Alert.String()))
+		onset = sooner(onset, first)
+	}
+	return severity, onset
+}
+
+// sharedFails tells whether a domain that site s shares with other owners, and that may be why it fails, has an incident.
+func (e *Engine) sharedFails(s int) bool {
+	for _, in := range e.sites[s].in {
+		if d := in.domain; d.shared() && d.open != nil && e.sites[s].fails(d.part) && !d.open.left[s] {
+			return true
+		}
+	}
+	return false
+}
+
+// failsFrom counts the vantages from where site s fails, and says since when it does.
+func (e *Engine) failsFrom(s int) (places int, first stamp) {
+	for p := range e.places {
+		fails := false
+		for l := range e.lanesAt(p) {
+			c := e.cell(s, l)
+			if c.since != 0 && !e.lanes[l].sick && e.lanes[l].vouched >= c.since {
+				fails = true
+				first = sooner(first, c.since)
+			}
+		}
+		places += btoi(fails)
+	}
+	return places, first
+}

@@ -1,0 +1,142 @@
+package alert
+
+import "slices"
+
+// spell is what is remembered of a site while it is not well: since when each part fails, and the answers since then. A
+// site that is well has none.
+type spell struct {
+	since  [numParts]stamp // when the first answer that accused a part began; 0 = it is not failing
+	before [numParts]stamp // when the newest answer before that, which showed it at work, began; 0 = none is known
+	calm   [numParts]uint8 // answers in a row, since the last one that accused it, which show it at work
+
+	notes     [maxNotes]note // in the order of their beginnings
+	n         int
+	first     stamp // when it began
+	confirmed bool  // more than one answer, or place, accused it
+	shared    bool  // it was part of an incident that owners share
+}
+
+// note is one answer within a spell.
+type note struct {
+	begun   stamp
+	lane    uint16
+	accused parts
+	well    parts
+	named   bool // it names the edge as the failing part
+}
+
+// maxNotes bounds the answers that are kept of a spell: the newest.
+const maxNotes = 32
+
+// mostCalm bounds how many good answers in a row end a spell. It is twice the lanes of the site, up to this.
+const mostCalm = 16
+
+// enter adds an answer. One that is known already is left out.
+func (sp *spell) enter(x note) {
+	i := sp.n
+	for i > 0 && sp.notes[i-1].begun > x.begun {
+		i--
+	}
+	for j := i; j > 0 && sp.notes[j-1].begun == x.begun; j-- {
+		if sp.notes[j-1].lane == x.lane {
+			return
+		}
+	}
+	if sp.n == maxNotes {
+		if i == 0 {
+			return
+		}
+		copy(sp.notes[:i-1], sp.notes[1:i])
+		sp.notes[i-1] = x
+		return
+	}
+	copy(sp.notes[i+1:sp.n+1], sp.notes[i:sp.n])
+	sp.notes[i] = x
+	sp.n++
+}
+
+// hear takes in one answer of a site that has lanes lanes. It gives the parts whose failure began, and those whose
+// failure ended, by it.
+func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int) (began, ended parts) {
+	sp.enter(x)
+	if sp.first == 0 {
+		sp.first = x.begun
+	} else if x.accused&partSite != 0 {
+		sp.confirmed = true
+	}
+	for p := range fresh.each {
+		k := p.index()
+		if sp.since[k] == 0 || x.begun < sp.since[k] {
+			if sp.since[k] == 0 {
+				sp.before[k] = before(p)
+				began |= p
+			}
+			sp.since[k] = x.begun
+		}
+	}
+	for p := range x.accused.each {
+		sp.calm[p.index()] = 0
+	}
+	for p := range x.well.each {
+		k := p.index()
+		if sp.since[k] == 0 {
+			continue
+		}
+		if sp.calm[k]++; int(sp.calm[k]) >= min(2*lanes, mostCalm) {
+			sp.since[k] = 0
+			ended |= p
+		}
+	}
+	return began, ended
+}
+
+// renumber gives the lanes their new numbers; from tells the old one of each, or -1.
+func (sp *spell) renumber(from []int) {
+	kept := sp.notes[:0]
+	for _, x := range sp.notes[:sp.n] {
+		if l := slices.Index(from, int(x.lane)); l >= 0 {
+			x.lane = uint16(l)
+			kept = append(kept, x)
+		}
+	}
+	sp.n = len(kept)
+}
+
+// over tells whether nothing fails any more.
+func (sp *spell) over() bool { return sp.since == [numParts]stamp{} }
+
+// failing is the set of parts that fail.
+func (sp *spell) failing() parts {
+	p := noParts
+	for k, since := range sp.since {
+		if since != 0 {
+			p |= 1 << k
+		}
+	}
+	return p
+}
+
+// forget drops what a lane has said since from. It gives the parts that do not fail any more without that.
+func (sp *spell) forget(lane int, from stamp) (ended parts) {
+	kept := slices.DeleteFunc(sp.notes[:sp.n], func(x note) bool { return int(x.lane) == lane && x.begun >= from })
+	if len(kept) == sp.n {
+		return noParts
+	}
+	sp.n = len(kept)
+	for k, since := range sp.since {
+		if since == 0 {
+			continue
+		}
+		sp.since[k] = 0
+		for _, x := range kept {
+			if x.begun >= since && x.accused&(1<<k) != 0 {
+				sp.since[k] = x.begun
+				break
+			}
+		}
+		if sp.since[k] == 0 {
+			ended |= 1 << k
+		}
+	}
+	return ended
+}
