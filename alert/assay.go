@@ -48,10 +48,11 @@ func (e *Engine) suspects(d *domain) int {
 	n, last := 0, -1
 	for _, m := range d.members {
 		si := &e.sites[m.site]
-		if si.owner == last || si.claimed(d) || !si.fails(d.part) && si.late == 0 {
+		late := si.late > 0 && d.part&whenLate != 0
+		if si.owner == last || si.claimed(d) || !si.fails(d.part) && !late {
 			continue
 		}
-		if sp := si.spell; si.late > 0 || e.now.sub(sp.since[d.part.index()]) <= e.p.Window {
+		if sp := si.spell; late || e.now.sub(sp.since[d.part.index()]) <= e.p.Window {
 			n++
 			last = si.owner
 		}

@@ -311,6 +311,7 @@ func (e *Engine) hear(s, l int, c *cell, r *probe.Result) (newest bool) {
 		}
 	}
 	newest = begun > c.begun
+	turned := c.turned
 	var fresh parts
 	if newest {
 		hides := r.Fault == probe.FaultBlocked
@@ -326,7 +327,7 @@ func (e *Engine) hear(s, l int, c *cell, r *probe.Result) (newest bool) {
 			e.hide(s)
 		}
 	}
-	e.heedLoss(s, l, fresh&partPath != 0)
+	e.heedLoss(s, l, fresh&partPath != 0 && turned != 0 && begun.sub(turned) <= e.p.Window)
 	if si.spell != nil || fresh != 0 {
 		e.hearSpell(s, l, x, fresh, r)
 	}
@@ -490,6 +491,7 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 		}
 		e.touched, e.scanned = false, e.now
 	}
+	slices.SortStableFunc(e.wants, func(a, b Want) int { return int(a.Why) - int(b.Why) }) // whether a vantage is well comes first
 	out.Want = append(out.Want, e.wants...)
 	out.Notices = append(out.Notices, e.notices...)
 	e.wants, e.notices = e.wants[:0], e.notices[:0]

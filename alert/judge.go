@@ -61,7 +61,8 @@ func (e *Engine) judge(slow bool, out *Effects) {
 // tell.
 func (e *Engine) examine(d *domain) (candidate, bool) {
 	d.score = 0
-	if e.suspects(d) < 2 {
+	n := e.suspects(d)
+	if n == 0 || n == 1 && d.failing == 0 {
 		e.calmDown(d)
 		return candidate{}, false
 	}
@@ -74,7 +75,7 @@ func (e *Engine) examine(d *domain) (candidate, bool) {
 	if a.onset != 0 {
 		e.vouch(a.onset)
 	}
-	e.sweep(d)
+	e.sweep(d, n)
 	if d.owners < e.p.MinOwners || a.onset == 0 {
 		return candidate{}, false
 	}

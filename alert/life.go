@@ -112,7 +112,7 @@ func (e *Engine) recovering(i *incident, out *Effects) {
 		i.unrest = e.now
 	}
 	calm := e.now.sub(max(stampOf(i.RecoveringAt), i.unrest)) >= e.p.Resolve
-	quiet := e.failingSince(i, calmFor*e.p.ClearAfter) == 0 || e.now.sub(stampOf(i.RecoveringAt)) >= restless*e.p.Leave
+	quiet := e.flickering(i) == 0 || e.now.sub(stampOf(i.RecoveringAt)) >= restless*e.p.Leave
 	switch {
 	case e.returns(i):
 		i.State, i.RecoveringAt = StateOpen, stamp(0).time()
@@ -132,6 +132,17 @@ func (e *Engine) failingSince(i *incident, ago time.Duration) int {
 	for k := range i.members {
 		m := &i.members[k]
 		n += btoi(m.Now || e.now.sub(m.last) < ago)
+	}
+	return n
+}
+
+// flickering counts the members that fail now and then. One that fails all the time has a trouble of its own by now.
+func (e *Engine) flickering(i *incident) int {
+	n := 0
+	for k := range i.members {
+		m := &i.members[k]
+		forGood := m.bad != 0 && e.now.sub(m.bad) >= e.p.ClearAfter
+		n += btoi(!forGood && (m.Now || e.now.sub(m.last) < calmFor*e.p.ClearAfter))
 	}
 	return n
 }

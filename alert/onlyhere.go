@@ -80,7 +80,9 @@ func (e *Engine) atEachPlace(d *domain) []onlyHere {
 			add()
 			owner = si.owner
 		}
-		e.siteAtPlaces(d, m.site, last)
+		if e.sites[m.site].claim == nil {
+			e.siteAtPlaces(d, m.site, last)
+		}
 	}
 	add()
 	return here
@@ -189,7 +191,7 @@ type losses struct {
 	n             int
 }
 
-// heedLoss counts an answer of lane l; lost = it says that the way to a site fails which had answered before.
+// heedLoss counts an answer of lane l; lost = it says that the way to a site fails again, which answered in between.
 func (e *Engine) heedLoss(s, l int, lost bool) {
 	x := &e.lanes[l].losses
 	x.answers++

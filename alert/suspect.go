@@ -1,6 +1,10 @@
 package alert
 
-import "faultline/probe"
+import (
+	"time"
+
+	"faultline/probe"
+)
 
 // Suspicion asks for probes, in stages: the prober has looked again by itself before the engine hears of a failure. The
 // first stage asks about the same site from elsewhere, and about a few of its neighbours; the second about all of a
@@ -8,8 +12,10 @@ import "faultline/probe"
 
 // Bounds of what suspicion asks for: detection study, sections 0 and 3.
 const (
+	usualTimes      = 3 // of what an answer usually takes: a sweep waits so long at least
 	confirmLanes    = 4
 	neighbours      = 3
+	rarely          = 6 // times SweepEvery between sweeps for the sake of one owner
 	sweepOwners     = 32
 	sweepVantages   = 2
 	sweepControls   = 10
@@ -19,9 +25,10 @@ const (
 // want asks for an extra probe of site s in lane l.
 func (e *Engine) want(l, s int, why Reason) {
 	e.wantID++
+	usual := time.Duration(float64(e.cell(s, l).habit) * float64(time.Second))
 	e.wants = append(e.wants, Want{
 		ID: e.wantID, Vantage: e.lanes[l].Name, Family: e.familyOf(s, l), Site: e.sites[s].Name, By: e.now.add(e.p.SweepBy).time(),
-		Timeout: e.p.SweepTimeout, Why: why,
+		Timeout: max(e.p.SweepTimeout, min(usualTimes*usual, e.sites[s].Timeout)), Why: why,
 	})
 }
 
@@ -68,10 +75,14 @@ func (e *Engine) askOthers(s, l int) {
 // whenLate is what a site that does not answer may have failed with.
 const whenLate = partEdge | partNetwork | partShared
 
-// sweep asks about all of a suspected domain, over the families in which it fails, and about controls. Owners that were
-// asked about just now, for another domain, are left out.
-func (e *Engine) sweep(d *domain) {
-	if d.swept != 0 && e.now.sub(d.swept) < e.p.SweepEvery || e.places == 0 || d == e.way && e.sweptLately() {
+// sweep asks about all of a domain in which so many owners are suspected, over the families in which it fails, and about
+// controls. Owners that were asked about just now, for another domain, are left out.
+func (e *Engine) sweep(d *domain, suspects int) {
+	every := e.p.SweepEvery
+	if suspects < 2 {
+		every *= rarely
+	}
+	if d.swept != 0 && e.now.sub(d.swept) < every || d.owners < e.p.MinOwners || d == e.way && (suspects < 2 || e.sweptLately()) {
 		return
 	}
 	d.swept, e.swept = e.now, e.now

@@ -70,10 +70,10 @@ func (p *Prober) Probe(ctx context.Context, t Task, late func(Result)) Result {
 	done := p.watch(t, key, seq, start, late)
 	was := p.c.Memory.fronting(key, start)
 
-	a, looks := p.look(ctx, t, was, t.Timeout, netip.Addr{}), 1
-	if Doubtful(&a.r) {
+	a, looks := p.look(ctx, t, was, t.FirstLook(), netip.Addr{}), 1
+	if again := t.SecondLook(p.c.Recheck, time.Since(start)); Doubtful(&a.r) && again > 0 {
 		looks = 2
-		if second := p.look(ctx, t, was, min(p.c.Recheck, t.Timeout), netip.Addr{}); Settles(&second.r) {
+		if second := p.look(ctx, t, was, again, netip.Addr{}); Settles(&second.r) {
 			a = second
 		}
 	}

@@ -31,6 +31,26 @@ type Task struct {
 	Sweep   uint64        // the Want it serves; 0 = scheduled
 }
 
+// FirstLook is the time that the first look may take. A sweep is in haste: both its looks share its timeout.
+func (t *Task) FirstLook() time.Duration {
+	if t.Sweep == 0 {
+		return t.Timeout
+	}
+	return t.Timeout * 2 / 3
+}
+
+// SecondLook is the time that a second look may take, where the first one took spent; 0 = there is none.
+func (t *Task) SecondLook(recheck, spent time.Duration) time.Duration {
+	if t.Sweep == 0 {
+		return min(recheck, t.Timeout)
+	}
+	left := t.Timeout - spent
+	if left < t.Timeout/10 {
+		return 0
+	}
+	return min(recheck, left)
+}
+
 // Func makes one probe and returns soon after its timeout or ctx is done. Failing is a Result, not an error. late is
 // called at most once, from the same goroutine's time, with a pending Result, when the probe outlasts the site's own
 // habit; it may be nil.

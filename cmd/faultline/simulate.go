@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -126,6 +127,8 @@ func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64) simRun {
 	if onset.IsZero() {
 		onset = time.Date(2019, 7, 2, 13, 42, 0, 0, time.UTC)
 	}
+	rng := rand.New(rand.NewPCG(seed, 0))
+	onset = onset.Add(time.Duration(rng.Float64() * float64(sc.World.Interval))) // anywhere in the schedule's round
 	w := newSimWorld(sc, rules, onset, seed)
 	run := simRun{seed: seed, report: newReport(sc)}
 	p := w.play(alert.DefaultPolicy())

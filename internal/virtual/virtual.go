@@ -146,11 +146,11 @@ func (x *player) start(now time.Time) time.Time {
 func (x *player) probe(now time.Time, t probe.Task) {
 	site, vantage := x.siteNo[t.Site.Name], x.vantNo[t.Vantage.Name]
 	x.seq++
-	look := Probe{Site: site, Vantage: vantage, Draw: x.seq, Begun: now, Timeout: t.Timeout}
+	look := Probe{Site: site, Vantage: vantage, Draw: x.seq, Begun: now, Timeout: t.FirstLook()}
 	first := x.World.Look(now, look)
 	found, total, looks := first.Found, first.Took, 1
-	if probe.Doubtful(found) {
-		look.Nth, look.Timeout = 1, min(x.Recheck, t.Timeout)
+	if again := t.SecondLook(x.Recheck, total); probe.Doubtful(found) && again > 0 {
+		look.Nth, look.Timeout = 1, again
 		second := x.World.Look(now.Add(total), look)
 		looks = 2
 		total += second.Took
