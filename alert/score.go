@@ -152,7 +152,8 @@ func (s *scorer) ownerWell(fine int, age time.Duration, weight float64) {
 var wellLogs = func() (t struct {
 	fine [numGuesses][mostAnswers + 1]float64
 	aged [numGuesses][ageSteps]float64
-}) {
+},
+) {
 	for g := range guesses {
 		h := &guesses[g]
 		for n := 1; n <= mostAnswers; n++ {
