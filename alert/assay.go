@@ -16,6 +16,7 @@ type assay struct {
 	open   float64 // owners not seen since the onset that are being looked at, and are late
 	sites  int     // failing sites
 	places []int   // that show it, in their order
+	mainly []int   // those of them that show at least half as much of it as any other
 }
 
 // share is the part of the seen owners that fail.
@@ -299,8 +300,8 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 			if c := &cases[i]; c.onset >= a.onset {
 				fails, named = true, named || c.named
 				a.sites++
-				for _, p := range c.at {
-					shows[p]++
+				for j, p := range c.at {
+					shows[p] += btoi(!slices.Contains(c.at[:j], p))
 				}
 			}
 		}
@@ -321,45 +322,37 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 			a.open += weight
 		}
 	})
+	most := slices.Max(shows)
 	for p, n := range shows {
 		if n > 0 {
 			a.places = append(a.places, p)
 		}
+		if n > 0 && 2*n >= most {
+			a.mainly = append(a.mainly, p)
+		}
 	}
 }
 
-// pathOf tells from which places most of the failing sites of d are seen to fail, and how many failing owners answer well
-// since then at a place that is none of them.
-func (e *Engine) pathOf(d *domain, a *assay, counts []bool) (places []int, split float64) {
+// pathOf tells how many failing owners of d answer well, since they fail, at a place that does not mainly show it, and how
+// many fail from more places than one.
+func (e *Engine) pathOf(d *domain, a *assay, counts []bool) (split, wide float64) {
 	cases := e.casesOf(d, counts, -1, nil)
-	shows := e.shows[:e.places]
-	clear(shows)
-	for i := range cases {
-		for j, p := range cases[i].at {
-			if cases[i].onset >= a.onset && !slices.Contains(cases[i].at[:j], p) {
-				shows[p]++
-			}
-		}
-	}
-	most := slices.Max(shows)
-	for p, n := range shows {
-		if n > 0 && 2*n >= most {
-			places = append(places, p)
-		}
-	}
 	e.eachOwner(d, cases, func(members []membership, cases []aCase) {
+		var splits, widely bool
 		for i := range cases {
-			if cases[i].onset >= a.onset && e.wellElsewhere(members, &cases[i], d, places, counts) {
-				split += members[0].weight
-				return
+			if c := &cases[i]; c.onset >= a.onset {
+				splits = splits || e.wellElsewhere(c, d, a.mainly, counts)
+				widely = widely || slices.ContainsFunc(c.at, func(p int) bool { return p != c.at[0] })
 			}
 		}
+		split += float64(btoi(splits)) * members[0].weight
+		wide += float64(btoi(widely)) * members[0].weight
 	})
-	return places, split
+	return split, wide
 }
 
 // wellElsewhere tells whether the site of a case answers well since its onset at a place that is none of those.
-func (e *Engine) wellElsewhere(members []membership, c *aCase, d *domain, places []int, counts []bool) bool {
+func (e *Engine) wellElsewhere(c *aCase, d *domain, places []int, counts []bool) bool {
 	s := d.members[c.member].site
 	for l := range e.lanes {
 		if p := e.place(l); counts[l] && !slices.Contains(places, p) && e.cell(s, l).seenWell(d.part, c.onset) {
@@ -379,8 +372,29 @@ type control struct {
 // late is how long a control may be slower than its habit before it counts as failing.
 const controlLate = 2 * time.Second
 
-// controls looks at the sites outside d, and outside every open incident, at the lanes that count.
-func (e *Engine) controls(d *domain, onset stamp, counts []bool) control {
+// controls looks at the sites outside d at the places that mainly show its failure. Those that an incident explains are left
+// out, unless it is one of the way: that may be what fails here. If it may be, anchors count only where there are too few
+// sites: they are chosen for being reached by every way.
+func (e *Engine) controls(d *domain, a *assay, counts []bool) control {
+	if e.mayBeTheWay(d) {
+		if k := e.controlsOf(d, a, counts, false); k.seen >= leastControls {
+			return k
+		}
+	}
+	return e.controlsOf(d, a, counts, true)
+}
+
+// mayBeTheWay tells whether most failing members of d fail by what the way to them can do.
+func (e *Engine) mayBeTheWay(d *domain) bool {
+	way := 0
+	for _, m := range d.members {
+		si := &e.sites[m.site]
+		way += btoi(si.fails(d.part) && si.fails(partPath))
+	}
+	return 2*way > d.failing
+}
+
+func (e *Engine) controlsOf(d *domain, a *assay, counts []bool, anchors bool) control {
 	out := control{}
 	seenAt, failsAt := e.seenAt[:e.places], e.failsAt[:e.places]
 	clear(seenAt)
@@ -388,10 +402,10 @@ func (e *Engine) controls(d *domain, onset stamp, counts []bool) control {
 	e.epoch++
 	for s := range e.sites {
 		si := &e.sites[s]
-		if si.claim != nil || si.memberOf(d) {
+		if si.claim != nil && si.claim.d != e.way || si.Anchor && !anchors || si.memberOf(d) {
 			continue
 		}
-		saw, bad := e.controlAt(s, onset, counts, seenAt, failsAt)
+		saw, bad := e.controlAt(s, a, counts, seenAt, failsAt)
 		m := &e.marks[si.owner]
 		if m.epoch != e.epoch {
 			*m = mark{epoch: e.epoch}
@@ -418,19 +432,19 @@ type mark struct {
 	seen, fails bool
 }
 
-func (e *Engine) controlAt(s int, onset stamp, counts []bool, seenAt, failsAt []int) (saw, bad bool) {
+func (e *Engine) controlAt(s int, a *assay, counts []bool, seenAt, failsAt []int) (saw, bad bool) {
 	for l := range e.lanes {
-		if !counts[l] {
+		c, p := e.cell(s, l), e.place(l)
+		if !counts[l] || !slices.Contains(a.mainly, p) {
 			continue
 		}
-		c, p := e.cell(s, l), e.place(l)
-		late := c.late != 0 && e.now.sub(c.late) >= controlLate && c.late >= onset
-		if c.begun < onset && !late {
+		late := c.late != 0 && e.now.sub(c.late) >= controlLate && c.late >= a.onset
+		if c.begun < a.onset && !late {
 			continue
 		}
 		saw = true
 		seenAt[p]++
-		fresh := c.since != 0 && c.since >= onset.add(-e.p.ClearAfter) && c.accused&partShared != 0
+		fresh := c.since != 0 && c.since >= a.onset.add(-e.p.ClearAfter) && c.accused&partShared != 0
 		if fresh || late {
 			bad = true
 			failsAt[p]++

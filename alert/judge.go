@@ -103,9 +103,9 @@ func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
 	if a.seen < min(12, a.owners/2) {
 		return c, false // the sweep will show the rest
 	}
-	k := e.controls(d, a.onset, counts)
+	k := e.controls(d, a, counts)
 	outside := e.allOwners - int(a.owners)
-	if k.seen < min(leastControls, outside) || k.places < min(2, e.places) && outside > 0 {
+	if k.seen < min(leastControls, outside) || k.places < min(2, len(a.mainly)) && outside > 0 {
 		return c, false // wanted, on their way
 	}
 	if k.inflate != nil {
@@ -189,13 +189,13 @@ const fewPlaces = 8
 // proveWay asks whether it is the way to the sites that fails: they fail from some places and answer at others, or most of
 // all there is fails from everywhere.
 func (e *Engine) proveWay(a *assay, counts []bool) (candidate, bool) {
-	places, split := e.pathOf(e.way, a, counts)
+	split, wide := e.pathOf(e.way, a, counts)
 	c := candidate{d: e.way, a: *a}
 	switch {
-	case split >= float64(e.p.MinOwners) && split >= namesIt*a.fails && len(places) >= min(e.p.MinVantages, e.places):
-		c.name = Domain{KindPath, e.regionsOf(places)}
-		c.say("%.0f owners cannot be reached from %s, and %.0f of them can from elsewhere at the same time", a.fails, e.names(places), split)
-	case a.surely(e.p.MinShare) && a.seen >= a.owners/2:
+	case split >= float64(e.p.MinOwners) && split >= namesIt*a.fails && len(a.mainly) >= min(e.p.MinVantages, e.places):
+		c.name = Domain{KindPath, e.regionsOf(a.mainly)}
+		c.say("%.0f owners cannot be reached from %s, and %.0f of them can from elsewhere at the same time", a.fails, e.names(a.mainly), split)
+	case a.surely(e.p.MinShare) && a.seen >= a.owners/2 && (e.places == 1 || 2*wide >= a.fails):
 		c.name = Domain{KindPath, "everywhere"}
 		c.say("%.0f of all %.0f owners that were seen cannot be reached since the same moment, and nothing else that they share is known", a.fails, a.seen)
 	default:
@@ -438,7 +438,7 @@ func (e *Engine) together3(d *domain) (severity Severity, onset stamp) {
 	if a.fails < ownerSites || a.score < e.threshold(d) || !e.seenFromSeveral(d, &a, counts) || e.now.sub(a.onset) < e.p.Hold {
 		return "", 0
 	}
-	if k := e.controls(d, a.onset, counts); k.failing >= 2 && k.failing*10 >= k.seen {
+	if k := e.controls(d, &a, counts); k.failing >= 2 && k.failing*10 >= k.seen {
 		return "", 0
 	}
 	for _, m := range d.members {

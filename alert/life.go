@@ -141,15 +141,27 @@ func (e *Engine) flickering(i *incident) int {
 	n := 0
 	for k := range i.members {
 		m := &i.members[k]
-		forGood := m.bad != 0 && e.now.sub(m.bad) >= e.p.ClearAfter
-		n += btoi(!forGood && (m.Now || e.now.sub(m.last) < calmFor*e.p.ClearAfter))
+		n += btoi(!e.failsForGood(m) && (m.Now || e.now.sub(m.last) < calmFor*e.p.ClearAfter))
 	}
 	return n
 }
 
-// mostAreWell tells whether fewer than a tenth of the members have failed for ClearAfter.
+// mostAreWell tells whether fewer than a tenth of the members have failed for ClearAfter. A single one of several may go on,
+// and few that began anew after the others were well and have failed ever since: these have troubles of their own.
 func (e *Engine) mostAreWell(i *incident) bool {
-	return e.failingSince(i, e.p.ClearAfter)*10 < max(1, len(i.members))
+	n, own := e.failingSince(i, e.p.ClearAfter), 0
+	for k := range i.members {
+		own += btoi(i.State == StateRecovering && e.failsForGood(&i.members[k]) && i.members[k].bad > stampOf(i.RecoveringAt))
+	}
+	if own < e.p.MinOwners {
+		n -= own
+	}
+	return n*10 < max(1, len(i.members)) || n == 1 && len(i.members) >= 2*e.p.MinOwners
+}
+
+// failsForGood tells whether a member has failed wherever it did for so long that it is no flicker.
+func (e *Engine) failsForGood(m *member) bool {
+	return m.bad != 0 && e.now.sub(m.bad) >= e.p.ClearAfter
 }
 
 // recovers tells whether most members are well, by fresh good answers: silence is no recovery.

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"slices"
 	"time"
 
 	"faultline/probe"
@@ -96,12 +97,12 @@ func (e *Engine) sweep(d *domain, suspects int) {
 			continue
 		}
 		last, si.swept = si.owner, e.now
-		e.sweepSite(s, append(where[:len(where):len(where)], e.turn+s), sweepVantages, families)
+		e.sweepSite(s, where, 1, sweepVantages, families)
 		if asked++; asked == sweepOwners {
 			break
 		}
 	}
-	e.sweepControls(d, families)
+	e.sweepControls(d, where, families)
 	e.turn++
 }
 
@@ -133,14 +134,20 @@ func (e *Engine) failingPlaces(d *domain) []int {
 	return out
 }
 
-// sweepSite asks about a site from so many vantages, of those that are given first, in turn.
-func (e *Engine) sweepSite(s int, where []int, vantages int, families [numFamilies]bool) {
-	first := where[(s+e.turn)%len(where)] % e.places
-	for n := range min(vantages, e.places) {
-		p := first
-		if n > 0 {
-			p = (first + 1 + (s+e.turn+n)%max(1, e.places-1)) % e.places
+// sweepSite asks about a site from so many vantages: so many near ones of those where something fails, then others, in turn.
+func (e *Engine) sweepSite(s int, where []int, near, vantages int, families [numFamilies]bool) {
+	var asked [sweepControlsAt]int
+	n := 0
+	for turn := s + e.turn; n < min(vantages, e.places); turn++ {
+		p := turn % e.places
+		if n < min(near, len(where)) {
+			p = where[turn%len(where)]
 		}
+		if slices.Contains(asked[:n], p) {
+			continue
+		}
+		asked[n] = p
+		n++
 		for l := range e.lanesAt(p) {
 			if e.uses(s, l) && families[e.family(l)] && !e.lanes[l].sick {
 				e.want(l, s, WhySweep)
@@ -154,18 +161,22 @@ func (s *site) inAny(families [numFamilies]bool) bool {
 	return s.lanes[0] && families[0] || s.lanes[1] && families[1]
 }
 
-func (e *Engine) sweepControls(d *domain, families [numFamilies]bool) {
+// sweepControls asks about sites outside d, half of the looks from where it fails. Anchors are asked where there are no others.
+func (e *Engine) sweepControls(d *domain, where []int, families [numFamilies]bool) {
 	asked := 0
-	for i := range e.sites {
-		s := (i + e.turn) % len(e.sites)
-		si := &e.sites[s]
-		if si.memberOf(d) || !si.inAny(families) || si.swept != 0 && e.now.sub(si.swept) < e.p.SweepEvery {
-			continue
-		}
-		si.swept = e.now
-		e.sweepSite(s, []int{e.turn + s}, sweepControlsAt, families)
-		if asked++; asked == sweepControls {
-			return
+	for _, anchors := range []bool{false, true} {
+		for i := range e.sites {
+			s := (i + e.turn) % len(e.sites)
+			si := &e.sites[s]
+			if asked == sweepControls || anchors && asked >= leastControls {
+				return
+			}
+			if si.Anchor != anchors || si.memberOf(d) || !si.inAny(families) || si.swept != 0 && e.now.sub(si.swept) < e.p.SweepEvery {
+				continue
+			}
+			si.swept = e.now
+			e.sweepSite(s, where, sweepControlsAt/2, sweepControlsAt, families)
+			asked++
 		}
 	}
 }

@@ -132,13 +132,17 @@ func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64) simRun {
 	w := newSimWorld(sc, rules, onset, seed)
 	run := simRun{seed: seed, report: newReport(sc)}
 	p := w.play(alert.DefaultPolicy())
-	own := map[string]bool{} // pages of what a site asked to be told of, and the scenario does not know
+	own := map[string]bool{} // incidents that a site's own outage began, which the scenario does not know, while it is nothing else
 	p.Decided = func(now time.Time, out *alert.Effects) {
 		at := now.Sub(onset).Seconds()
 		for i := range out.Incidents {
-			if x := &out.Incidents[i]; own[x.ID] || x.Rev == 1 && w.isOwn(x) {
-				own[x.ID] = true
-			} else {
+			x := &out.Incidents[i]
+			if x.Rev == 1 {
+				own[x.ID] = w.isOwn(x)
+			} else if x.State == alert.StateOpen && w.isHit(x, now) {
+				own[x.ID] = false
+			}
+			if !own[x.ID] {
 				run.report.incident(x, at)
 			}
 		}

@@ -226,12 +226,21 @@ func (w *simWorld) isOwn(i *alert.Incident) bool {
 		return false
 	}
 	for _, m := range i.Members {
-		s := slices.IndexFunc(w.Sites, func(s simnet.Site) bool { return s.Name == m.Site })
+		s := w.siteOf(m)
 		if s < 0 || w.affected(s, m.Since) || !w.isDown(s, m.Since) {
 			return false
 		}
 	}
 	return true
+}
+
+// isHit tells whether the scenario hits a member of an incident.
+func (w *simWorld) isHit(i *alert.Incident, at time.Time) bool {
+	return slices.ContainsFunc(i.Members, func(m alert.Member) bool { s := w.siteOf(m); return s >= 0 && w.affected(s, at) })
+}
+
+func (w *simWorld) siteOf(m alert.Member) int {
+	return slices.IndexFunc(w.Sites, func(s simnet.Site) bool { return s.Name == m.Site })
 }
 
 // isDown tells whether a site fails by itself.
