@@ -13,7 +13,7 @@ const (
 	withoutOne    = 8    // score that must be left without any one vantage
 	leastControls = 6    // owners outside that must have been seen since the onset
 	mostByChance  = 1e-3 // chance that its members fail no more often than others
-	mostAlone     = 0.05 // likewise, where nothing fails outside
+	mostAlone     = 0.05 // likewise, where nothing fails outside, or one that may do so by itself
 	namesIt       = 0.6  // part of the failing owners whose answers name the edge, which makes the share no matter
 	sigmas        = 2    // by which an estimated share may be too high while not all owners were seen
 	asGood        = 3    // scores so near say the same
@@ -26,6 +26,7 @@ type candidate struct {
 	d       *domain
 	name    Domain // of the incident: a path is named when it is found
 	a       assay
+	nearly  bool // its score does not quite suffice: it is one only beside another that explains the same
 	reasons []string
 }
 
@@ -88,6 +89,10 @@ func (e *Engine) examine(d *domain) (candidate, bool) {
 // prove applies the gates. All must hold.
 func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
 	h := e.threshold(d)
+	nearly := a.score < h
+	if nearly {
+		h -= asGood
+	}
 	if a.fails < float64(e.p.MinOwners) || a.score < h {
 		e.calmDown(d)
 		return candidate{}, false
@@ -97,9 +102,9 @@ func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
 		return candidate{}, false
 	}
 	if d == e.way {
-		return e.proveWay(a, counts)
+		return e.proveWay(a, nearly, counts)
 	}
-	c := candidate{d: d, name: d.Domain, a: *a}
+	c := candidate{d: d, name: d.Domain, a: *a, nearly: nearly}
 	if a.seen < min(12, a.owners/2) {
 		return c, false // the sweep will show the rest
 	}
@@ -110,12 +115,12 @@ func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
 	}
 	if k.inflate != nil {
 		if again := e.assay(d, counts, -1, k.inflate); again.score < h {
-			e.strangely(d, a)
+			e.strangely(&c)
 			return c, false
 		}
 	}
 	if !c.weigh(e, &k) {
-		e.strangely(d, a)
+		e.strangely(&c)
 		return c, false
 	}
 	return c, true
@@ -135,7 +140,7 @@ func (c *candidate) weigh(e *Engine, k *control) bool {
 		return false
 	case c.d.share:
 		c.say("%.0f of the %.0f owners seen since the onset fail together", a.fails, a.seen)
-	case k.seen >= leastControls && chance > mostByChance && (k.failing > 0 || chance > mostAlone):
+	case k.seen >= leastControls && chance > mostByChance && (k.failing > 1 || chance > mostAlone):
 		return false
 	default:
 		c.say("%.0f of the %.0f owners seen since the onset, which share it, fail together", a.fails, a.seen)
@@ -188,9 +193,9 @@ const fewPlaces = 8
 
 // proveWay asks whether it is the way to the sites that fails: they fail from some places and answer at others, or most of
 // all there is fails from everywhere.
-func (e *Engine) proveWay(a *assay, counts []bool) (candidate, bool) {
+func (e *Engine) proveWay(a *assay, nearly bool, counts []bool) (candidate, bool) {
 	split, wide := e.pathOf(e.way, a, counts)
-	c := candidate{d: e.way, a: *a}
+	c := candidate{d: e.way, a: *a, nearly: nearly}
 	switch {
 	case split >= float64(e.p.MinOwners) && split >= namesIt*a.fails && len(a.mainly) >= min(e.p.MinVantages, e.places):
 		c.name = Domain{KindPath, e.regionsOf(a.mainly)}
@@ -227,27 +232,42 @@ func (e *Engine) regionsOf(places []int) string {
 // localise opens an incident for the domain that explains the failures best. The rest of them are judged again, without
 // those that are explained.
 func (e *Engine) localise(found []candidate, out *Effects) {
-	for i := range found {
-		if d := found[i].d; d.first == 0 {
-			d.first = e.now
-		}
-	}
-	best := &found[0]
-	for i := range found[1:] {
-		if c := &found[1+i]; e.explainsBetter(c, best) {
-			best = c
-		}
+	best := e.best(found)
+	if best == nil {
+		return
 	}
 	if wait := e.now.sub(best.d.first); wait < e.p.Hold && e.rival(best) || best.d == e.way && wait < pathHolds*e.p.Hold && e.mostlyOf(best) {
 		return
 	}
+	for n := range found {
+		if c := &found[n]; c.nearly && c.d != best.d && e.sameFailures(c.d, best) && e.explainsBetter(c, best) {
+			best = c
+		}
+	}
 	i := e.open(best.d, best.name, best.a.onset, SeverityPage, best.reasons)
 	for n := range found {
-		if c := &found[n]; c.d != best.d && e.sameFailures(c, best) && near(c.a.score, best.a.score) {
+		if c := &found[n]; c.d != best.d && e.sameFailures(c.d, best) && near(c.a.score, best.a.score) {
 			i.Or = append(i.Or, c.name)
 		}
 	}
 	e.announce(i, out)
+}
+
+// best is the candidate of those that suffice by themselves which explains the failures best; nil = there is none.
+func (e *Engine) best(found []candidate) (best *candidate) {
+	for n := range found {
+		c := &found[n]
+		if c.nearly {
+			continue
+		}
+		if c.d.first == 0 {
+			c.d.first = e.now
+		}
+		if best == nil || e.explainsBetter(c, best) {
+			best = c
+		}
+	}
+	return best
 }
 
 func near(a, b float64) bool { return a >= b-max(asGood, asGoodPart*b) }
@@ -293,29 +313,32 @@ func (e *Engine) onlyTheWay(c *candidate) bool {
 	return others > 0
 }
 
-// sameFailures tells whether two candidates explain the same failing sites.
-func (e *Engine) sameFailures(a, b *candidate) bool {
-	common := 0
-	for _, m := range a.d.members {
-		si := &e.sites[m.site]
-		if si.fails(a.d.part) && si.fails(b.d.part) && si.memberOf(b.d) {
-			common++
-		}
-	}
-	return float64(common) >= sameSites*float64(max(a.a.sites, b.a.sites))
+// sameFailures tells whether another domain holds the failing sites of a candidate, and hardly more.
+func (e *Engine) sameFailures(d *domain, c *candidate) bool {
+	common := e.common(d, c)
+	return common >= sameSites*float64(c.a.sites) && common >= sameSites*float64(d.failing)
 }
 
-// rival tells whether another domain, which holds the failing sites and more of them, is still being looked at.
+// common counts the failing sites of a candidate that are failing members of another domain too.
+func (e *Engine) common(d *domain, c *candidate) float64 {
+	n := 0
+	for _, m := range c.d.members {
+		si := &e.sites[m.site]
+		n += btoi(si.fails(c.d.part) && si.fails(d.part) && si.memberOf(d))
+	}
+	return float64(n)
+}
+
+// rival tells whether another domain is still being looked at which holds the failing sites and either more of them, or the
+// same and says more.
 func (e *Engine) rival(c *candidate) bool {
 	for _, d := range e.domains {
-		if d == c.d || !d.shared() || d.open != nil || d.owners < e.p.MinOwners || d.failing < c.d.failing+2 || 4*d.failing < 5*c.d.failing {
+		if d == c.d || !d.shared() || d.open != nil || d.owners < e.p.MinOwners || d.score == 0 {
 			continue
 		}
-		common := 0
-		for _, m := range c.d.members {
-			common += btoi(e.sites[m.site].fails(c.d.part) && e.sites[m.site].memberOf(d))
-		}
-		if float64(common) >= sameSites*float64(c.a.sites) && d.score > c.a.score {
+		larger := d.failing >= c.d.failing+2 && 4*d.failing >= 5*c.d.failing && d.score > c.a.score
+		says := d.rank < c.d.rank && near(d.score, c.a.score)
+		if (larger || says) && e.common(d, c) >= sameSites*float64(c.a.sites) {
 			return true
 		}
 	}
@@ -354,12 +377,13 @@ func (e *Engine) calmDown(d *domain) {
 func strangeKey(d *domain) string { return NoticeCofailure + "/" + d.Domain.String() }
 
 // strangely tells of owners that fail together without proof, once that has lasted.
-func (e *Engine) strangely(d *domain, a *assay) {
+func (e *Engine) strangely(c *candidate) {
+	d, a := c.d, &c.a
 	d.first = 0
-	if d.strange == 0 {
+	if d.strange == 0 && !c.nearly {
 		d.strange = e.now
 	}
-	if e.now.sub(d.strange) >= e.p.Strange/4 {
+	if d.strange != 0 && e.now.sub(d.strange) >= e.p.Strange/4 {
 		e.tell(Notice{Kind: NoticeCofailure, Key: strangeKey(d), Domain: d.Domain, Text: fmt.Sprintf(
 			"%s: %.0f of %.0f owners fail together since %s UTC; the cause is not proven", d.Domain, a.fails, a.seen, clock(a.onset.time()))})
 	}
