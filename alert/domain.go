@@ -54,7 +54,8 @@ type domain struct {
 	failing int          // members whose part fails, by their spells
 	rate    float64      // scheduled answers of its members a second
 
-	touched bool // something in it began to fail or ended since it was last judged
+	touched bool  // something in it began to fail or ended since it was last judged
+	began   stamp // when it was last told that something in it began to fail
 	open    *incident
 	first   stamp // when its score first sufficed; 0 = it does not
 	score   float64
@@ -90,7 +91,7 @@ func (e *Engine) join(s int, d *domain, weight float64) {
 	d.mixed, e.recount = true, true
 	if si.fails(d.part) {
 		d.failing++
-		d.touched, e.touched = true, true
+		d.touched, d.began, e.touched = true, e.now, true
 	}
 }
 

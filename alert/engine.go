@@ -373,6 +373,9 @@ func (e *Engine) tick(si *site, began, ended, accused parts) {
 		if n != 0 || d.part&accused != 0 {
 			d.touched, e.touched = true, true
 		}
+		if d.part&began != 0 {
+			d.began = e.now
+		}
 	}
 }
 

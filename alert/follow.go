@@ -99,6 +99,7 @@ func (i *incident) at(s int) int {
 // enterMember makes a failing site a member.
 func (e *Engine) enterMember(i *incident, s int, c *cell) int {
 	n := len(i.members)
+	i.changed, i.next = e.now, 0
 	i.memberNo[s] = n
 	m := member{site: s, Member: Member{
 		Site: e.sites[s].Name, Owner: e.owners[e.sites[s].owner], Since: max(c.turned, stampOf(i.Onset)).time(), Class: c.class.String(),

@@ -39,20 +39,19 @@ const (
 
 // checkup takes what a result says of its lane.
 func (e *Engine) checkup(s, l int, r *probe.Result, at stamp) {
-	la := &e.lanes[l]
+	la, c := &e.lanes[l], e.cell(s, l)
 	accused, _ := weigh(r)
 	bad := r.Pending || r.Fault == probe.FaultLocal || accused&partShared != 0
 	if !bad && !la.checking && !la.sick {
 		return
 	}
-	if bad && !la.sick && (la.check == 0 || e.now.sub(la.check) >= e.p.SweepEvery) {
+	if bad && !la.sick && (la.check == 0 || e.now.sub(la.check) >= e.p.SweepEvery) && e.isNews(c) {
 		e.beginCheck(l)
 	}
 	isControl := e.sites[s].Anchor || e.pools[e.family(l)].all
 	if !isControl || !la.checking && !la.sick {
 		return
 	}
-	c := e.cell(s, l)
 	began := at.add(-r.Time.Total) >= la.check
 	switch {
 	case r.Pending && began:
@@ -68,6 +67,9 @@ func (e *Engine) checkup(s, l int, r *probe.Result, at stamp) {
 	}
 	e.settle(l, r)
 }
+
+// isNews tells whether it would be news that a cell fails: it has not for long.
+func (e *Engine) isNews(c *cell) bool { return c.since == 0 || e.now.sub(c.since) <= e.p.Window }
 
 // vouch asks again for anchors of those lanes whose word is needed for a domain that began to fail at onset. A check-up
 // under way is left to end: begun again and again, it would never hear an anchor that is slow to fail.

@@ -39,6 +39,9 @@ func (e *Engine) judge(slow bool, out *Effects) {
 			d.first = 0
 			continue
 		}
+		if e.late == 0 && d.score == 0 && d.strange == 0 && e.now.sub(d.began) > e.p.Window {
+			continue // what fails there is no news
+		}
 		if d.shared() && (d.touched || slow) {
 			if c, ok := e.examine(d); ok {
 				found = append(found, c)

@@ -19,6 +19,8 @@ type incident struct {
 	showing  []int             // how many members each place showed
 	over     [numFamilies]bool // those of the lanes that show it
 	left     map[int]bool      // sites that stayed bad when the others were well again
+	changed  stamp // its members, or its state, did last
+	next     stamp // when it is to be followed again
 	toldAt   stamp
 	told     Counts
 	toldAs   Scope
@@ -75,11 +77,20 @@ func (e *Engine) enter(i *incident) {
 	e.incidents = append(e.incidents, i)
 }
 
+// calmLook is how many times SlowEvery passes between two looks at an incident that has not changed for a Window.
+const calmLook = 4
+
 // live follows every open incident and moves it on in its life.
 func (e *Engine) live(out *Effects) {
 	for _, i := range e.incidents {
 		if i.d.Kind == KindSelf {
 			continue
+		}
+		if e.now < i.next {
+			continue
+		}
+		if e.now.sub(i.changed) > e.p.Window {
+			i.next = e.now.add(calmLook * e.p.SlowEvery) // hardly anything happens any more
 		}
 		e.follow(i)
 		e.leave1(i)
@@ -283,6 +294,7 @@ func (e *Engine) worthTelling(i *incident) bool {
 
 func (e *Engine) change(i *incident, out *Effects) {
 	i.Rev++
+	i.changed, i.next = e.now, 0
 	i.Fine = e.fine(i.d)
 	i.Assessment = e.assess(i)
 	e.emit(i, out)

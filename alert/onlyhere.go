@@ -51,6 +51,9 @@ func (e *Engine) lookAtDomain(d *domain, told []bool) {
 		turnedAt += btoi(h.turned >= e.p.MinOwners && 2*h.turned > h.seen)
 	}
 	for p := range here {
+		if len(e.told) == 0 && here[p].failing+here[p].blocked == 0 {
+			continue // nothing to tell, and nothing that could end
+		}
 		e.tellUnreachable(d, p, &here[p], told)
 		if d != e.way {
 			e.tellBlocked(d, p, &here[p])
@@ -164,6 +167,9 @@ func (e *Engine) tellBlocked(d *domain, p int, h *onlyHere) {
 }
 
 func (e *Engine) tellMassBlock(d *domain, turnedAt, places int) {
+	if len(e.told) == 0 && turnedAt < 2 {
+		return
+	}
 	key := NoticeMassBlock + "/" + d.Domain.String()
 	switch {
 	case turnedAt >= 2:

@@ -196,7 +196,7 @@ func (e *Engine) lateAnswer(s, l int, c *cell, r *probe.Result, at stamp) {
 		return
 	}
 	e.checkup(s, l, r, at)
-	if e.lanes[l].sick {
+	if e.lanes[l].sick || !e.isNews(c) {
 		return
 	}
 	e.isLate(s, c, at.add(-r.Time.Total))

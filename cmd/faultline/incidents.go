@@ -83,7 +83,11 @@ func ask(ctx context.Context, server, path string, into any) error {
 		server = "http://faultline"
 		client = &http.Client{Transport: &http.Transport{DialContext: dialControl}}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(server, "/")+path, nil)
+	return askWith(ctx, client, strings.TrimSuffix(server, "/")+path, into)
+}
+
+func askWith(ctx context.Context, client *http.Client, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("asking the daemon: %w", err)
 	}

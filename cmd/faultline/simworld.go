@@ -2,11 +2,9 @@ package main
 
 import (
 	"math"
-	"math/rand/v2"
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"faultline/alert"
@@ -26,14 +24,6 @@ const (
 	simTimeout = 10 * time.Second
 )
 
-// Background noise where a scenario asks for 1 %: detection study, section 4.
-const (
-	noiseProbe   = 0.004
-	noiseOnsets  = 2e-5 // own outages of a site a second
-	noiseOutage  = 300 * time.Second
-	noiseDefault = 0.01
-)
-
 // simWorld is a scenario's world for virtual time: what happens comes from the scenario, and what a probe makes of it from the
 // same answers, and the same rules, as in a drill.
 type simWorld struct {
@@ -41,6 +31,8 @@ type simWorld struct {
 	rules *cdn.Rules
 	onset time.Time
 	seed  uint64
+	noise noiseModel
+	as    []*probe.Site // what the sites are watched as; nil = as a scenario's are
 
 	found  map[foundKey]*probe.Result
 	own    [][]spell            // each site's own failures, in the order of time
@@ -52,36 +44,20 @@ type foundKey struct {
 	class simnet.Class
 }
 
-type spell struct{ from, to time.Time }
-
-func newSimWorld(sc *simnet.Scenario, rules *cdn.Rules, onset time.Time, seed uint64) *simWorld {
+func newSimWorld(world *simnet.World, rules *cdn.Rules, noise noiseModel, onset time.Time, seed uint64) *simWorld {
 	w := &simWorld{
-		World: simnet.NewWorld(sc, seed, simnet.Independent), rules: rules, onset: onset, seed: seed,
+		World: world, rules: rules, noise: noise, onset: onset, seed: seed,
 		found: map[foundKey]*probe.Result{}, failed: map[string]time.Time{},
 	}
-	w.drawOwnOutages()
-	return w
-}
-
-// drawOwnOutages gives every site but the anchors failures of its own.
-func (w *simWorld) drawOwnOutages() {
-	spec := &w.Scenario.World
-	w.own = make([][]spell, len(w.Sites))
-	rate := noiseOnsets * spec.Noise / noiseDefault
-	end := w.onset.Add(w.Scenario.Last() + spec.Tail)
+	owners := make([]string, len(w.Sites))
 	for i := range w.Sites {
-		if rate == 0 || w.Sites[i].Kind == simnet.KindAnchor {
-			continue
-		}
-		rng := rand.New(rand.NewPCG(w.seed, uint64(i)))
-		for at := w.onset.Add(-spec.Warmup); ; {
-			at = at.Add(seconds(rng.ExpFloat64() / rate))
-			if at.After(end) {
-				break
-			}
-			w.own[i] = append(w.own[i], spell{at, at.Add(seconds(rng.ExpFloat64() * noiseOutage.Seconds()))})
+		if w.Sites[i].Kind != simnet.KindAnchor {
+			owners[i] = w.Sites[i].Owner
 		}
 	}
+	sc := w.Scenario
+	w.own = noise.draw(owners, seed, onset.Add(-sc.World.Warmup), onset.Add(sc.Last()+sc.World.Tail))
+	return w
 }
 
 func seconds(s float64) time.Duration {
@@ -104,7 +80,7 @@ func (w *simWorld) Look(at time.Time, p virtual.Probe) virtual.Look {
 	}
 	class := w.Fault(at.Sub(w.onset), p.Site, p.Vantage, lot)
 	if class == simnet.ClassOK {
-		class = w.noise(at, p)
+		class = w.ownFault(at, p)
 	} else if !at.Before(w.onset) && class != simnet.ClassBlocked && class != simnet.ClassSlow {
 		w.note(&w.Sites[p.Site], at)
 	}
@@ -118,8 +94,8 @@ func (w *simWorld) note(s *simnet.Site, at time.Time) {
 	}
 }
 
-// noise is what a site, or one look at it, fails with by itself.
-func (w *simWorld) noise(at time.Time, p virtual.Probe) simnet.Class {
+// ownFault is what a site, or one look at it, fails with by itself.
+func (w *simWorld) ownFault(at time.Time, p virtual.Probe) simnet.Class {
 	if w.Sites[p.Site].Kind == simnet.KindAnchor {
 		return simnet.ClassOK
 	}
@@ -129,7 +105,7 @@ func (w *simWorld) noise(at time.Time, p virtual.Probe) simnet.Class {
 		return simnet.ClassConnectTimeout
 	case down:
 		return simnet.ClassOrigin5xx
-	case w.chance(p, 1) < noiseProbe*w.Scenario.World.Noise/noiseDefault:
+	case w.chance(p, 1) < w.noise.look:
 		return simnet.ClassConnectTimeout
 	}
 	return simnet.ClassOK
@@ -192,31 +168,41 @@ func (w *simWorld) finding(site int, class simnet.Class) *probe.Result {
 
 // play is the world, ready to be played with a policy.
 func (w *simWorld) play(p alert.Policy) *virtual.Play {
-	spec := &w.Scenario.World
 	v := &virtual.Play{
 		World: w, Policy: p, Pace: probe.DefaultPace(), Recheck: 3 * time.Second, Habit: time.Second, Labels: w.Labels(),
 	}
 	for i := range w.Sites {
-		s := &w.Sites[i]
-		site := &probe.Site{
-			Name: s.Name, URL: &url.URL{Scheme: "https", Host: s.Host, Path: "/"}, Group: s.Group, Labels: s.Labels, Owner: strings.ToLower(s.Zone),
-			Interval: spec.Interval, Timeout: min(simTimeout, spec.Interval), Method: "GET", Alert: probe.AlertNotice,
+		var site *probe.Site
+		if w.as != nil {
+			site = w.as[i]
+		} else {
+			site = watched(&w.Sites[i], w.Scenario.World.Interval)
 		}
-		if s.Kind == simnet.KindAnchor {
-			site.Anchor, site.Interval, site.Alert = true, 2*spec.Interval, probe.AlertNone
+		if site.Anchor {
 			v.Anchors = append(v.Anchors, site)
-			continue
+		} else {
+			v.Sites = append(v.Sites, site)
 		}
-		if s.Alert == "page" {
-			site.Alert = probe.AlertPage
-		}
-		site.Owner, site.OwnerFixed = s.Owner, true
-		v.Sites = append(v.Sites, site)
 	}
 	for _, vs := range w.Vantages {
 		v.Vantages = append(v.Vantages, &probe.Vantage{Name: vs.Name, Region: vs.Region})
 	}
 	return v
+}
+
+// watched is what a scenario's site is watched as.
+func watched(s *simnet.Site, interval time.Duration) *probe.Site {
+	site := &probe.Site{
+		Name: s.Name, URL: &url.URL{Scheme: "https", Host: s.Host, Path: "/"}, Group: s.Group, Labels: s.Labels, Owner: s.Owner, OwnerFixed: true,
+		Interval: interval, Timeout: min(simTimeout, interval), Method: "GET", Alert: probe.AlertNotice,
+	}
+	switch {
+	case s.Kind == simnet.KindAnchor:
+		site.Anchor, site.Interval, site.Alert = true, 2*interval, probe.AlertNone
+	case s.Alert == "page":
+		site.Alert = probe.AlertPage
+	}
+	return site
 }
 
 // isOwn tells whether an incident is about sites of one owner that failed by themselves, outside the scenario: a site that
@@ -245,7 +231,12 @@ func (w *simWorld) siteOf(m alert.Member) int {
 
 // isDown tells whether a site fails by itself.
 func (w *simWorld) isDown(site int, at time.Time) bool {
-	return slices.ContainsFunc(w.own[site], func(o spell) bool { return !at.Before(o.from) && at.Before(o.to) })
+	own := w.own[site]
+	if len(own) == 0 {
+		return false
+	}
+	n, same := slices.BinarySearchFunc(own, at, func(o spell, t time.Time) int { return o.from.Compare(t) })
+	return same && own[n].to.After(at) || n > 0 && own[n-1].to.After(at)
 }
 
 // affected tells whether a phase hits a site, from any vantage.

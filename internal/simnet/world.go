@@ -90,6 +90,33 @@ func NewWorld(sc *Scenario, seed uint64, sampling Sampling) *World {
 	b.extraSites()
 	b.controls()
 	b.anchors()
+	w.ready(sampling)
+	return w
+}
+
+// WorldOf builds the world of a scenario around sites that are given: their kind, names, owner, CDN and labels. They get
+// addresses, and what belongs to them in the DNS.
+func WorldOf(sc *Scenario, seed uint64, sites []Site) *World {
+	w := &World{Scenario: sc, Vantages: sc.World.Vantages, seed: seed, byHost: map[string]int{}}
+	b := &builder{World: w, spec: &sc.World}
+	for _, s := range sites {
+		network := s.Network
+		if network == "" {
+			network = "others"
+		}
+		host, ns := s.Host, s.NS
+		b.place(&s, network)
+		if s.Host = host; len(ns) > 0 {
+			s.NS = ns
+		}
+		w.Sites = append(w.Sites, s)
+	}
+	w.ready(Independent)
+	return w
+}
+
+// ready makes of the sites and the scenario what is looked up when it is played.
+func (w *World) ready(sampling Sampling) {
 	w.drawShares(sampling)
 	for v := range w.Vantages {
 		w.lines = append(w.lines, w.timeline(v))
@@ -97,7 +124,6 @@ func NewWorld(sc *Scenario, seed uint64, sampling Sampling) *World {
 	for i := range w.Sites {
 		w.byHost[w.Sites[i].Host] = i
 	}
-	return w
 }
 
 // SiteOf finds a site by the host of its URL; -1 = there is none.
