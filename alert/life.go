@@ -19,8 +19,8 @@ type incident struct {
 	showing  []int             // how many members each place showed
 	over     [numFamilies]bool // those of the lanes that show it
 	left     map[int]bool      // sites that stayed bad when the others were well again
-	changed  stamp // its members, or its state, did last
-	next     stamp // when it is to be followed again
+	changed  stamp             // its members, or its state, did last
+	next     stamp             // when it is to be followed again
 	toldAt   stamp
 	told     Counts
 	toldAs   Scope

@@ -52,10 +52,11 @@ type daemon struct {
 type taskIndex struct {
 	sites    map[string]*probe.Site
 	vantages map[string]*probe.Vantage
+	labels   []string // that are failure domains
 }
 
 func indexTasks(c *config.Config) *taskIndex {
-	x := &taskIndex{map[string]*probe.Site{}, map[string]*probe.Vantage{}}
+	x := &taskIndex{map[string]*probe.Site{}, map[string]*probe.Vantage{}, c.Labels}
 	for _, s := range slices.Concat(c.Sites, c.Anchors) {
 		x.sites[s.Name] = s
 	}
@@ -258,7 +259,10 @@ func (d *daemon) run(ctx context.Context, listeners []listener) {
 }
 
 // heard is told of every result, in the judge's turn.
-func (d *daemon) heard(r *probe.Result) {
+func (d *daemon) heard(now time.Time, r *probe.Result) {
+	if d.record != nil {
+		d.record.heard(now, r, d.tasks.Load())
+	}
 	d.metrics.Result(r)
 	d.feed.Result(r)
 	d.feed.ViewChanged()

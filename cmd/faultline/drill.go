@@ -32,6 +32,7 @@ const (
 
 func drillCommand() *cobra.Command {
 	var list, asJSON, verbose bool
+	var record string
 	var speed float64
 	cmd := &cobra.Command{
 		Use:   "drill [NAME or FILE.toml]",
@@ -62,7 +63,7 @@ when that is missed. Times are seconds since the onset.`,
 			if verbose {
 				log = zerolog.New(zerolog.ConsoleWriter{Out: cmd.ErrOrStderr()}).With().Timestamp().Logger()
 			}
-			report, err := drill(cmd.Context(), sc, speed, screen, log)
+			report, err := drill(cmd.Context(), sc, speed, record, screen, log)
 			if err != nil {
 				return err
 			}
@@ -80,6 +81,7 @@ when that is missed. Times are seconds since the onset.`,
 	cmd.Flags().BoolVar(&list, "list", false, "list the built-in outages")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the daemon's log on standard error")
+	cmd.Flags().StringVar(&record, "record", "", "write every result to files in `DIR`, for replay, in the scenario's time")
 	cmd.Flags().Float64Var(&speed, "speed", 30, "how many times as fast as life")
 	return cmd
 }
@@ -96,7 +98,7 @@ func listScenarios(w io.Writer) error {
 }
 
 // drill plays one outage and reports what came of it.
-func drill(ctx context.Context, sc *simnet.Scenario, speed float64, screen io.Writer, log zerolog.Logger) (*drillReport, error) {
+func drill(ctx context.Context, sc *simnet.Scenario, speed float64, record string, screen io.Writer, log zerolog.Logger) (*drillReport, error) {
 	sc, excerpt := sc.Excerpt(drillVisible)
 	world, err := simnet.Start(sc, simnet.Options{Seed: 1, Speed: speed})
 	if err != nil {
@@ -121,24 +123,36 @@ func drill(ctx context.Context, sc *simnet.Scenario, speed float64, screen io.Wr
 	stage := newStage(sc, speed, screen)
 	stage.report.Excerpt = excerpt
 	stage.open(world)
+	var recorded *recording
+	if record != "" {
+		if recorded, err = newRecording(record, log); err != nil {
+			return nil, err
+		}
+		defer recorded.end(log)
+		recorded.onset, recorded.shown, recorded.speed = stage.began, sc.Onset, speed
+		if sc.Onset.IsZero() {
+			recorded.shown = time.Now()
+		}
+	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var daemon sync.WaitGroup
 	var daemonErr error
+	onset := time.Now().Add(scaled(drillWarmup, speed))
+	stage.begin(onset)
 	daemon.Go(func() {
 		defer end()
 		daemonErr = runDaemon(ctx, options{
-			load:  func() (*config.Config, error) { return loadScaled(path, speed) },
-			log:   log,
-			watch: stage.saw,
-			swept: stage.swept,
-			lost:  world.Lost,
-			serve: stage.serves,
+			load:   func() (*config.Config, error) { return loadScaled(path, speed) },
+			log:    log,
+			record: recorded,
+			watch:  stage.saw,
+			swept:  stage.swept,
+			lost:   world.Lost,
+			serve:  stage.serves,
 		})
 	})
-	onset := time.Now().Add(scaled(drillWarmup, speed))
 	world.Begin(onset)
-	stage.begin(onset)
 	stage.follow(ctx, receiver)
 	end()
 	daemon.Wait()
@@ -202,6 +216,13 @@ func (s *stage) begin(onset time.Time) {
 	defer s.mu.Unlock()
 	s.onset = onset
 	s.line(time.Now(), "watching; every site is looked at once before anything happens")
+}
+
+// began is when the outage begins.
+func (s *stage) began() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onset
 }
 
 // line shows one event. The caller holds mu.

@@ -15,8 +15,8 @@ type judge struct {
 	engine  *alert.Engine
 	results chan probe.Result
 	turns   chan func(*alert.Engine)
-	decided func(*alert.Effects) // called in the judge's goroutine; must not block
-	heard   func(*probe.Result)  // likewise, for every result
+	decided func(*alert.Effects)                 // called in the judge's goroutine; must not block
+	heard   func(now time.Time, r *probe.Result) // likewise, for every result
 
 	turned atomic.Int64 // Unix nanoseconds of the last turn
 }
@@ -24,7 +24,7 @@ type judge struct {
 // resultsAhead is how many results may wait for the judge; he takes a microsecond for each.
 const resultsAhead = 4096
 
-func newJudge(e *alert.Engine, heard func(*probe.Result), decided func(*alert.Effects)) *judge {
+func newJudge(e *alert.Engine, heard func(time.Time, *probe.Result), decided func(*alert.Effects)) *judge {
 	return &judge{
 		engine: e, results: make(chan probe.Result, resultsAhead), turns: make(chan func(*alert.Engine)),
 		decided: decided, heard: heard,
@@ -75,8 +75,9 @@ func (j *judge) drain() {
 }
 
 func (j *judge) observe(r *probe.Result) {
-	j.engine.Observe(time.Now(), r)
-	j.heard(r)
+	now := time.Now()
+	j.engine.Observe(now, r)
+	j.heard(now, r)
 }
 
 // do runs f on the engine, in the judge's turn, and waits for it. It gives up when ctx is done.

@@ -20,17 +20,18 @@ import (
 
 // options are what a daemon is started with beside its config.
 type options struct {
-	load  func() (*config.Config, error) // reads the config, anew at every reload
-	log   zerolog.Logger
-	hup   <-chan os.Signal    // asks for a reload; nil = never
-	watch func(*probe.Result) // told of every result, in the judge's turn; nil = nobody
-	swept func(alert.Want)    // told of every extra probe that is wanted, likewise
-	serve func(net.Addr)      // told where the status page is; nil = nobody
-	lost  func(string) bool   // tells whether a vantage reports nothing at present; nil = all report
+	load   func() (*config.Config, error) // reads the config, anew at every reload
+	log    zerolog.Logger
+	hup    <-chan os.Signal    // asks for a reload; nil = never
+	watch  func(*probe.Result) // told of every result, in the judge's turn; nil = nobody
+	swept  func(alert.Want)    // told of every extra probe that is wanted, likewise
+	serve  func(net.Addr)      // told where the status page is; nil = nobody
+	record *recording          // of every result; nil = none
+	lost   func(string) bool   // tells whether a vantage reports nothing at present; nil = all report
 }
 
 func runCommand() *cobra.Command {
-	var path string
+	var path, record string
 	var speed float64
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
@@ -44,10 +45,11 @@ swapped in without losing phases or incidents, a bad one changes nothing. SIGTER
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
-			return runFile(ctx, path, speed, cmd.ErrOrStderr(), hup)
+			return runFile(ctx, path, record, speed, cmd.ErrOrStderr(), hup)
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the config `file`")
+	cmd.Flags().StringVar(&record, "record", "", "write every result to files in `DIR`, for replay; the newest 4 GiB are kept")
 	cmd.Flags().Float64Var(&speed, "speed", 1, "divide every duration of the config, for drills")
 	_ = cmd.Flags().MarkHidden("speed")
 	_ = cmd.MarkFlagRequired("config")
@@ -55,7 +57,7 @@ swapped in without losing phases or incidents, a bad one changes nothing. SIGTER
 }
 
 // runFile runs the daemon by a config file. Every mistake of the file is told.
-func runFile(ctx context.Context, path string, speed float64, stderr io.Writer, hup <-chan os.Signal) error {
+func runFile(ctx context.Context, path, record string, speed float64, stderr io.Writer, hup <-chan os.Signal) error {
 	cfg, err := loadScaled(path, speed)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
@@ -67,8 +69,12 @@ func runFile(ctx context.Context, path string, speed float64, stderr io.Writer, 
 	if err != nil {
 		return err
 	}
-	return runDaemon(ctx, options{
-		load: func() (*config.Config, error) { return loadScaled(path, speed) },
-		log:  newLogger(cfg, stderr), hup: hup,
-	})
+	o := options{load: func() (*config.Config, error) { return loadScaled(path, speed) }, log: newLogger(cfg, stderr), hup: hup}
+	if record != "" {
+		if o.record, err = newRecording(record, o.log); err != nil {
+			return err
+		}
+		defer o.record.end(o.log)
+	}
+	return runDaemon(ctx, o)
 }

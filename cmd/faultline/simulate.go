@@ -12,6 +12,7 @@ import (
 
 	"faultline/alert"
 	"faultline/internal/simnet"
+	"faultline/probe"
 	"faultline/probe/cdn"
 )
 
@@ -111,7 +112,7 @@ func (f *simulateFlags) run(out io.Writer) error {
 		return err
 	}
 	runs := make([]simRun, f.runs)
-	sideBySide(len(runs), func(i int) { runs[i] = simulate(sc, rules, f.seed+uint64(i)) })
+	sideBySide(len(runs), func(i int) { runs[i] = simulate(sc, rules, f.seed+uint64(i), nil) })
 	r := sumUp(sc, runs)
 	if f.json {
 		err = json.NewEncoder(out).Encode(r)
@@ -132,8 +133,8 @@ type simRun struct {
 	excluded bool
 }
 
-// simulate plays a scenario once.
-func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64) simRun {
+// simulate plays a scenario once. heard, unless it is nil, is told of every result.
+func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64, heard func(now time.Time, r *probe.Result, s *probe.Site)) simRun {
 	onset := sc.Onset
 	if onset.IsZero() {
 		onset = time.Date(2019, 7, 2, 13, 42, 0, 0, time.UTC)
@@ -162,6 +163,13 @@ func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64) simRun {
 				run.report.Notices = append(run.report.Notices, drillNotice{at, n.Kind, n.Domain, n.Vantage, n.Text})
 			}
 		}
+	}
+	if heard != nil {
+		sites := map[string]*probe.Site{}
+		for _, s := range slices.Concat(p.Sites, p.Anchors) {
+			sites[s.Name] = s
+		}
+		p.Heard = func(now time.Time, r *probe.Result) { heard(now, r, sites[r.Site]) }
 	}
 	p.Run(onset.Add(-sc.World.Warmup), onset.Add(sc.Last()+sc.World.Tail))
 	run.missed = run.report.missed(&sc.Expect)
