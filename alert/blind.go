@@ -101,9 +101,9 @@ func (e *Engine) seeAgain(out *Effects) {
 	e.blind = blindness{next: e.blind.next}
 }
 
-// Jumped tells the engine that the clock was set, or the process slept: what it knows of the order of things is worth
-// nothing now. It begins anew, with what was learned and with the open incidents.
-func (e *Engine) Jumped(now time.Time, w World) {
+// Jumped tells the engine that the clock was set, or that the process stood still, and why that is known: what it knows of the
+// order of things is worth nothing now. It begins anew, with what was learned and with the open incidents, and tells so.
+func (e *Engine) Jumped(now time.Time, w World, why string) {
 	saved := Saved{Learned: map[string][]byte{}}
 	clear(e.learned)
 	e.Dirty(func(key string, b []byte) { saved.Learned[key] = b })
@@ -113,4 +113,10 @@ func (e *Engine) Jumped(now time.Time, w World) {
 	resolved, told, wantID := e.resolved, e.told, e.wantID
 	*e = *New(now, e.p, w, saved)
 	e.resolved, e.told, e.wantID = resolved, told, wantID
+	n := Notice{
+		Kind: NoticeClock, Key: NoticeClock + "/self", At: e.now.time(), Domain: Domain{KindSelf, "clock"},
+		Text: why + fmt.Sprintf(": judging begins anew, and nothing is decided for %s; open incidents stay open", rough(e.p.Quiet)),
+	}
+	n.ID = fmt.Sprintf("%s-%s", n.At.Format("20060102T150405Z"), n.Key)
+	e.notices = append(e.notices, n)
 }

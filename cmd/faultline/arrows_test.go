@@ -32,7 +32,7 @@ func TestArrows(t *testing.T) {
 	never("alert", "deciding is pure: no server, no socket, no registry, no CDN's name", "faultline/probe/cdn", "faultline/internal", "faultline/alert/notify", metrics, nats)
 	never("alert/notify", "channels stand alone, so that one can be read and added by itself", "faultline/probe/cdn", "faultline/internal", metrics, nats)
 
-	rooms := []string{"config", "record", "store", "web", "simnet", "virtual"}
+	rooms := []string{"asn", "config", "record", "store", "web", "simnet", "virtual"}
 	for _, room := range rooms {
 		for _, dep := range deps("internal/" + room) {
 			if rest, ok := strings.CutPrefix(dep, "faultline/internal/"); ok && rest != room {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"faultline/internal/asn"
 	"faultline/internal/config"
 	"faultline/probe/cdn"
 )
@@ -64,6 +65,11 @@ func check(path string) (errs, warnings []config.Problem, sites string, err erro
 	}
 	if _, err := cdn.Load(cfg.CDNRules...); err != nil {
 		return ruleProblems(path, err), warnings, "", nil
+	}
+	if cfg.Network.ASNFile != "" {
+		if _, err := asn.Load(cfg.Network.ASNFile); err != nil {
+			return []config.Problem{{File: path, Key: "network.asn_file", Message: err.Error()}}, warnings, "", nil
+		}
 	}
 	sites = fmt.Sprintf("%d sites from %d vantages, %d anchors, %d channels", len(cfg.Sites), len(cfg.Vantages), len(cfg.Anchors), len(cfg.Channels))
 	return nil, warnings, sites, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"faultline/alert"
 	"faultline/alert/notify"
+	"faultline/internal/asn"
 	"faultline/internal/config"
 	"faultline/internal/store"
 	"faultline/internal/web"
@@ -40,8 +42,10 @@ type daemon struct {
 	pager    *pager
 	feed     web.Feed
 	metrics  *web.Metrics
+	cymru    *asn.Cymru // nil = not asked
 
-	tasks   atomic.Pointer[taskIndex] // to turn the judge's wants into tasks
+	network atomic.Pointer[func(netip.Addr) string] // of an address; points to nil = unknown
+	tasks   atomic.Pointer[taskIndex]               // to turn the judge's wants into tasks
 	reloads chan chan error
 	ready   atomic.Bool
 
@@ -53,10 +57,11 @@ type taskIndex struct {
 	sites    map[string]*probe.Site
 	vantages map[string]*probe.Vantage
 	labels   []string // that are failure domains
+	world    alert.World
 }
 
 func indexTasks(c *config.Config) *taskIndex {
-	x := &taskIndex{map[string]*probe.Site{}, map[string]*probe.Vantage{}, c.Labels}
+	x := &taskIndex{map[string]*probe.Site{}, map[string]*probe.Vantage{}, c.Labels, world(c)}
 	for _, s := range slices.Concat(c.Sites, c.Anchors) {
 		x.sites[s.Name] = s
 	}
@@ -127,13 +132,20 @@ func (d *daemon) build(ctx context.Context) error {
 	}
 	engine := alert.New(time.Now(), d.cfg.Policy, world(d.cfg), alert.Saved{Incidents: incidents, Learned: learned})
 	d.judge = newJudge(engine, d.heard, d.decided)
+	d.judge.world = func() alert.World { return d.tasks.Load().world }
 	d.window = &window{judge: d.judge, every: 500 * time.Millisecond, last: &alert.View{}}
 	d.metrics = web.NewMetrics(version(), d.window.view, d.cfg.Daemon.PerSite)
 
 	d.tasks.Store(indexTasks(d.cfg))
 	schedule := probe.NewSchedule(d.cfg.Pace, d.cfg.Vantages)
 	schedule.SetSites(time.Now(), slices.Concat(d.cfg.Sites, d.cfg.Anchors))
+	if err := d.networks(ctx, d.cfg); err != nil {
+		return err
+	}
 	d.runner = probe.NewRunner(schedule, look, func(r probe.Result) {
+		if of := *d.network.Load(); of != nil && r.Addr.IsValid() {
+			r.Network = of(r.Addr.Addr())
+		}
 		if d.lost == nil || !d.lost(r.Vantage) {
 			d.judge.emit(ctx, r)
 		}
@@ -158,6 +170,26 @@ func (d *daemon) build(ctx context.Context) error {
 	}
 	d.metrics.Pending(d.pager.pending)
 	d.metrics.Reloaded(true)
+	return nil
+}
+
+// networks makes what finds the network of an address, as a config says.
+func (d *daemon) networks(ctx context.Context, c *config.Config) error {
+	var of func(netip.Addr) string
+	switch {
+	case c.Network.ASNFile != "":
+		t, err := asn.Load(c.Network.ASNFile)
+		if err != nil {
+			return err
+		}
+		of = t.Of
+	case c.Network.Cymru && d.cymru == nil:
+		d.cymru = asn.NewCymru(ctx)
+		fallthrough
+	case c.Network.Cymru:
+		of = d.cymru.Of
+	}
+	d.network.Store(&of)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,8 @@ type judge struct {
 	decided func(*alert.Effects)                 // called in the judge's goroutine; must not block
 	heard   func(now time.Time, r *probe.Result) // likewise, for every result
 
+	world  func() alert.World // the present one, for when the engine has to begin anew; nil = it never has
+	clock  clockwatch
 	turned atomic.Int64 // Unix nanoseconds of the last turn
 }
 
@@ -31,11 +34,42 @@ func newJudge(e *alert.Engine, heard func(time.Time, *probe.Result), decided fun
 	}
 }
 
+// clockwatch notices when the order of things in time is lost.
+type clockwatch struct {
+	wall   time.Time
+	steady time.Duration
+}
+
+// Bounds of what is no jump: the judge takes a turn every second.
+const (
+	mostSet   = 5 * time.Second  // that the wall clock and the steady one differ by, from one turn to the next
+	mostPause = 10 * time.Second // between two turns
+)
+
+// jumped says what happened to the clock, or to this process, since the last turn; "" = nothing. steady is time that nobody
+// sets, since any beginning.
+func (c *clockwatch) jumped(now time.Time, steady time.Duration) string {
+	was := *c
+	c.wall, c.steady = now.Round(0), steady
+	if was.wall.IsZero() {
+		return ""
+	}
+	steady -= was.steady
+	switch set := c.wall.Sub(was.wall) - steady; {
+	case set.Abs() > mostSet && steady <= mostPause:
+		return fmt.Sprintf("this host's clock was set by %s, or the host slept", set.Round(time.Second))
+	case steady > mostPause:
+		return fmt.Sprintf("this process stood still for %s", steady.Round(time.Second))
+	}
+	return ""
+}
+
 // run judges until ctx is done.
 func (j *judge) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var out alert.Effects
+	began := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,8 +80,12 @@ func (j *judge) run(ctx context.Context) {
 			f(j.engine)
 		case <-timer.C:
 		}
-		j.drain()
 		now := time.Now()
+		if why := j.clock.jumped(now, now.Sub(began)); why != "" && j.world != nil {
+			j.engine.Jumped(now, j.world(), why)
+		}
+		j.drain()
+		now = time.Now()
 		j.turned.Store(now.UnixNano())
 		out.Reset()
 		j.engine.Advance(now, &out)

@@ -107,6 +107,9 @@ func (d *daemon) swap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.networks(ctx, next); err != nil {
+		return err
+	}
 	sites := slices.Concat(next.Sites, next.Anchors)
 	d.tasks.Store(indexTasks(next))
 	err = d.judge.do(ctx, func(e *alert.Engine) {

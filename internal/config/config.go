@@ -21,6 +21,7 @@ import (
 type Config struct {
 	Daemon   Daemon
 	CDNRules []string // files, as they can be opened
+	Network  Network
 	Vantages []*probe.Vantage
 	Sites    []*probe.Site // in the order of the file, those of lists last
 	Anchors  []*probe.Site
@@ -53,6 +54,12 @@ func (d *Daemon) UserAgent(version string) string {
 		ua += " (+" + d.Contact + ")"
 	}
 	return ua
+}
+
+// Network is about finding out which network addresses lie in.
+type Network struct {
+	ASNFile string // as it can be opened; "" = none
+	Cymru   bool   // Team Cymru's DNS service may be asked
 }
 
 // Probe holds the times of one probe that are no site's own; see probe.Config.
@@ -127,6 +134,7 @@ func (r *reader) config(t *table, h host) *Config {
 	c.Policy = alert.DefaultPolicy()
 	c.Policy.Fleet = r.fleet
 	c.CDNRules = r.cdn(t.sub("cdn"))
+	c.Network = r.network(t.sub("network"))
 	c.Vantages = r.vantages(t.subs("vantage"), h)
 	defaults := r.defaults(t.sub("defaults"))
 	names := map[string]string{}
@@ -185,6 +193,15 @@ func (r *reader) cdn(t *table) []string {
 	}
 	t.done()
 	return files
+}
+
+func (r *reader) network(t *table) Network {
+	n := Network{ASNFile: r.path(t.str("asn_file", "")), Cymru: t.boolean("team_cymru", false)}
+	if n.ASNFile != "" && n.Cymru {
+		r.warn(t.at("team_cymru"), "asn_file is there: it alone is used")
+	}
+	t.done()
+	return n
 }
 
 // policy reads the numbers by which the engine decides.
