@@ -7,16 +7,17 @@ import (
 
 // assay is what the answers say of a domain at one moment.
 type assay struct {
-	onset  stamp   // when it began to fail, if it does: that of the best score
-	score  float64 // see scorer
-	owners float64 // of all members, by weight
-	seen   float64 // owners with an answer for or against since the onset
-	fails  float64 // owners that fail since then
-	named  float64 // those of them with an answer that names the edge
-	open   float64 // owners not seen since the onset that are being looked at, and are late
-	sites  int     // failing sites
-	places []int   // that show it, in their order
-	mainly []int   // those of them that show at least half as much of it as any other
+	onset  stamp     // when it began to fail, if it does: that of the best score
+	score  float64   // see scorer
+	owners float64   // of all members, by weight
+	seen   float64   // owners with an answer for or against since the onset
+	fails  float64   // owners that fail since then
+	named  float64   // those of them with an answer that names the edge
+	open   float64   // owners not seen since the onset that are being looked at, and are late
+	sites  int       // failing sites
+	places []int     // that show it, in their order
+	mainly []int     // those of them that show at least half as much of it as any other
+	onlyAt []float64 // by place: owners that fail there and, as far as is seen, nowhere else
 }
 
 // share is the part of the seen owners that fail.
@@ -33,7 +34,15 @@ const (
 	mostOnsetsLarge = 4    // of a domain with many members
 	manyMembers     = 1000 // which is such a one
 	mostFailing     = 64   // failing owners that are weighed; of more, one in so many
+	sampled         = 512  // owners of each kind, failing or well, that are looked at; of more, about one in so many
 )
+
+// sampling says how many owners one that is looked at stands for: failing ones, and others.
+type sampling struct{ failing, well int }
+
+func (e *Engine) sampling(d *domain) sampling {
+	return sampling{max(1, d.failing/sampled), max(1, (len(d.members)-d.failing)/(2*sampled))}
+}
 
 // aCase is one failing site in an assay.
 type aCase struct {
@@ -73,18 +82,18 @@ func (e *Engine) assay(d *domain, counts []bool, without int, inflate []float64)
 	scores := e.scorers[:len(onsets)]
 	clear(scores)
 	stretch := max(1, (ownersOf(e, d, cases)+mostFailing-1)/mostFailing)
-	nth := 0
-	e.eachOwner(d, cases, func(members []membership, cases []aCase) {
+	nth, times := 0, e.sampling(d).failing
+	e.eachOwner(d, cases, func(members []membership, cases []aCase, stands int) {
 		if len(cases) > 0 {
 			if nth++; nth%stretch != 0 {
 				return
 			}
 		}
-		e.weighOwner(d, members, cases, onsets, scores, counts, without)
+		e.weighOwner(d, members, cases, onsets, scores, counts, without, stands)
 	})
 	best := assay{}
 	for k := range scores {
-		if score := scores[k].score(float64(stretch)); k == 0 || score > best.score {
+		if score := scores[k].score(float64(stretch * times)); k == 0 || score > best.score {
 			best = assay{onset: onsets[k], score: score}
 		}
 	}
@@ -96,10 +105,10 @@ func (e *Engine) assay(d *domain, counts []bool, without int, inflate []float64)
 func (e *Engine) casesOf(d *domain, counts []bool, without int, inflate []float64) []aCase {
 	out := e.cases[:0]
 	places := e.atPlaces[:0]
-	k := d.part.index()
+	k, every := d.part.index(), e.sampling(d).failing
 	for i, m := range d.members {
 		si := &e.sites[m.site]
-		if !si.fails(d.part) || e.now.sub(si.spell.since[k]) > e.p.Window || si.claimed(d) {
+		if e.witness(d, m)%every != 0 || !si.fails(d.part) || e.now.sub(si.spell.since[k]) > e.p.Window || si.claimed(d) {
 			continue
 		}
 		c := aCase{member: i, onset: si.spell.since[k]}
@@ -157,7 +166,7 @@ func (e *Engine) hearNotes(d *domain, si *site, c *aCase, places []int, counts [
 func onsetsOf(cases []aCase, members int) []stamp {
 	var all [4 * mostOnsets]stamp
 	out := all[:0]
-	step := max(1, len(cases)/len(all))
+	step := (len(cases) + len(all) - 1) / len(all)
 	for i := 0; i < len(cases); i += step {
 		if len(out) < len(all) {
 			out = append(out, cases[i].onset)
@@ -191,9 +200,18 @@ func ownersOf(e *Engine, d *domain, cases []aCase) int {
 	return n
 }
 
-// eachOwner calls f for each witness of d: the members of one owner, with those of the cases that are theirs. In the
-// domain of one owner each site is a witness.
-func (e *Engine) eachOwner(d *domain, cases []aCase, f func(members []membership, cases []aCase)) {
+// witness is the number of the witness that a member of d belongs to: its owner, or itself in the domain of one owner.
+func (e *Engine) witness(d *domain, m membership) int {
+	if d.shared() {
+		return e.sites[m.site].owner
+	}
+	return m.site
+}
+
+// eachOwner calls f for each witness of d: the members of one owner, with those of the cases that are theirs, and for how many
+// owners it stands. In the domain of one owner each site is a witness.
+func (e *Engine) eachOwner(d *domain, cases []aCase, f func(members []membership, cases []aCase, stands int)) {
+	every := e.sampling(d)
 	for i := 0; i < len(d.members); {
 		j := i + 1
 		for d.shared() && j < len(d.members) && e.sites[d.members[j].site].owner == e.sites[d.members[i].site].owner {
@@ -203,14 +221,25 @@ func (e *Engine) eachOwner(d *domain, cases []aCase, f func(members []membership
 		for n < len(cases) && cases[n].member < j {
 			n++
 		}
-		f(d.members[i:j], cases[:n])
+		w := e.witness(d, d.members[i])
+		switch {
+		case n > 0:
+			f(d.members[i:j], cases[:n], every.failing)
+		case every.well > 1 && w%every.well != 0, every.failing > 1 && w%every.failing != 0 && e.anyFails(d, d.members[i:j]):
+		default:
+			f(d.members[i:j], nil, every.well)
+		}
 		cases = cases[n:]
 		i = j
 	}
 }
 
-// weighOwner enters one witness into the score of every onset.
-func (e *Engine) weighOwner(d *domain, members []membership, cases []aCase, onsets []stamp, scores []scorer, counts []bool, without int) {
+func (e *Engine) anyFails(d *domain, members []membership) bool {
+	return slices.ContainsFunc(members, func(m membership) bool { return e.sites[m.site].fails(d.part) })
+}
+
+// weighOwner enters one witness, who stands for so many, into the score of every onset.
+func (e *Engine) weighOwner(d *domain, members []membership, cases []aCase, onsets []stamp, scores []scorer, counts []bool, without, stands int) {
 	var fine [mostOnsets]int
 	var newest stamp
 	weight := 1.0
@@ -244,7 +273,7 @@ func (e *Engine) weighOwner(d *domain, members []membership, cases []aCase, onse
 			si := &e.sites[members[0].site]
 			scores[k].ownerFails(ws, fine[k], age, si.Interval/time.Duration(max(1, e.places)), weight)
 		case fine[k] > 0:
-			scores[k].ownerWell(fine[k], age, weight)
+			scores[k].ownerWell(fine[k], age, weight*float64(stands))
 		}
 	}
 }
@@ -280,8 +309,10 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 	for l := range counts {
 		families[e.family(l)] = families[e.family(l)] || counts[l]
 	}
-	e.eachOwner(d, cases, func(members []membership, cases []aCase) {
+	a.onlyAt = make([]float64, e.places)
+	e.eachOwner(d, cases, func(members []membership, cases []aCase, stands int) {
 		weight, seen, late, looked := 1.0, false, false, false
+		at := -1 // where it fails; -2 = at several places
 		var fine [1]int
 		for _, m := range members {
 			si := &e.sites[m.site]
@@ -299,20 +330,29 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 		for i := range cases {
 			if c := &cases[i]; c.onset >= a.onset {
 				fails, named = true, named || c.named
-				a.sites++
+				a.sites += stands
 				for j, p := range c.at {
-					shows[p] += btoi(!slices.Contains(c.at[:j], p))
+					shows[p] += stands * btoi(!slices.Contains(c.at[:j], p))
+					if at == -1 {
+						at = p
+					} else if at != p {
+						at = -2
+					}
 				}
 			}
 		}
 		if !looked {
 			return
 		}
+		weight *= float64(stands)
 		a.owners += weight
 		switch {
 		case fails:
 			a.fails += weight
 			a.seen += weight
+			if at >= 0 {
+				a.onlyAt[at] += weight
+			}
 			if named {
 				a.named += weight
 			}
@@ -337,7 +377,7 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 // many fail from more places than one.
 func (e *Engine) pathOf(d *domain, a *assay, counts []bool) (split, wide float64) {
 	cases := e.casesOf(d, counts, -1, nil)
-	e.eachOwner(d, cases, func(members []membership, cases []aCase) {
+	e.eachOwner(d, cases, func(members []membership, cases []aCase, stands int) {
 		var splits, widely bool
 		for i := range cases {
 			if c := &cases[i]; c.onset >= a.onset {
@@ -345,8 +385,8 @@ func (e *Engine) pathOf(d *domain, a *assay, counts []bool) (split, wide float64
 				widely = widely || slices.ContainsFunc(c.at, func(p int) bool { return p != c.at[0] })
 			}
 		}
-		split += float64(btoi(splits)) * members[0].weight
-		wide += float64(btoi(widely)) * members[0].weight
+		split += float64(btoi(splits)*stands) * members[0].weight
+		wide += float64(btoi(widely)*stands) * members[0].weight
 	})
 	return split, wide
 }
@@ -364,12 +404,13 @@ func (e *Engine) wellElsewhere(c *aCase, d *domain, places []int, counts []bool)
 
 // control is how the sites outside a domain fare since an onset.
 type control struct {
-	seen, failing int // owners
+	of            int // owners there are
+	seen, failing int // of them
 	places        int // from where they were seen
 	inflate       []float64
 }
 
-// late is how long a control may be slower than its habit before it counts as failing.
+// controlLate is how long a control may be slower than its habit before it counts as failing.
 const controlLate = 2 * time.Second
 
 // controls looks at the sites outside d at the places that mainly show its failure. Those that an incident explains are left
@@ -410,6 +451,8 @@ func (e *Engine) controlsOf(d *domain, a *assay, counts []bool, anchors bool) co
 		if m.epoch != e.epoch {
 			*m = mark{epoch: e.epoch}
 		}
+		out.of += btoi(!m.there)
+		m.there = true
 		out.seen += btoi(saw && !m.seen)
 		out.failing += btoi(bad && !m.fails)
 		m.seen, m.fails = m.seen || saw, m.fails || bad
@@ -428,8 +471,8 @@ func (e *Engine) controlsOf(d *domain, a *assay, counts []bool, anchors bool) co
 
 // mark is the scratch of a count for one owner.
 type mark struct {
-	epoch       int
-	seen, fails bool
+	epoch              int
+	there, seen, fails bool
 }
 
 func (e *Engine) controlAt(s int, a *assay, counts []bool, seenAt, failsAt []int) (saw, bad bool) {

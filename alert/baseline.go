@@ -51,7 +51,7 @@ const leastNoise = 0.002
 // settleSpell learns from a spell of site s that is over.
 func (e *Engine) settleSpell(s int, sp *spell) {
 	si := &e.sites[s]
-	if sp.shared || si.Anchor {
+	if sp.shared || si.claim != nil || si.Anchor {
 		return
 	}
 	b := &si.baseline
@@ -92,11 +92,17 @@ func (e *Engine) failedTogether(s int, first stamp) {
 			with = append(with, x.site)
 		}
 	}
+	many := len(with)
+	for o := 0; o < len(e.sites) && many <= togetherMost; o++ { // those that are not over yet
+		if sp := e.sites[o].spell; sp != nil && o != s && sp.first.sub(first).Abs() <= togetherWithin {
+			many++
+		}
+	}
 	if len(e.ended) == keptEnded {
 		e.ended = slices.Delete(e.ended, 0, 1)
 	}
 	e.ended = append(e.ended, ended{s, first})
-	if len(with) > togetherMost {
+	if many > togetherMost {
 		return
 	}
 	for _, o := range with {

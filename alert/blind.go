@@ -2,6 +2,8 @@ package alert
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -12,6 +14,8 @@ type blindness struct {
 	well  stamp // since when enough is seen again
 	open  *incident
 }
+
+var blindDomain = Domain{KindSelf, "blind"}
 
 // lookEvery is the part of a Blind time after which it is looked at again whether enough is seen.
 const lookEvery = 3
@@ -55,16 +59,13 @@ func (e *Engine) blindBy() string {
 		healthy += btoi(well)
 	}
 	if need := min(2, e.places); healthy < need {
-		return fmt.Sprintf("%d of %s, and %d at least are needed", healthy, plural(e.places, "vantage is well", "vantages are well"), need)
+		return fmt.Sprintf("%d of %s, and %d at least are needed%s", healthy, plural(e.places, "vantage is well", "vantages are well"), need, e.oneResolver())
 	}
 	pairs, silent := 0, 0
 	for s := range e.sites {
 		wait := 3*e.sites[s].Interval + e.sites[s].Timeout
-		if e.now.sub(e.start) < wait {
-			continue
-		}
 		for l := range e.lanes {
-			if e.uses(s, l) {
+			if e.uses(s, l) && e.now.sub(max(e.start, e.sites[s].added, e.lanes[l].added)) >= wait {
 				pairs++
 				silent += btoi(e.now.sub(e.cell(s, l).at) > wait && !e.lanes[l].sick)
 			}
@@ -76,9 +77,25 @@ func (e *Engine) blindBy() string {
 	return ""
 }
 
+// oneResolver says that all sick lanes are so because of one resolver; "" = they are not.
+func (e *Engine) oneResolver() string {
+	name := ""
+	for l := range e.lanes {
+		if la := &e.lanes[l]; la.sick {
+			if la.resolver == "" || name != "" && la.resolver != name {
+				return ""
+			}
+			name = la.resolver
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return "; what the sick ones share is the resolver " + name
+}
+
 func (e *Engine) goBlind(why string, out *Effects) {
-	d := Domain{KindSelf, "blind"}
-	i := e.open(e.domain(d), d, e.blind.since, SeverityPage, []string{
+	i := e.open(e.domain(blindDomain), blindDomain, e.blind.since, SeverityPage, []string{
 		why, "until that is mended no outage can be told from the prober's own trouble, and none is paged",
 	})
 	i.Assessment, i.Scope = ProberTrouble, ScopeNone
@@ -113,6 +130,11 @@ func (e *Engine) Jumped(now time.Time, w World, why string) {
 	resolved, told, wantID := e.resolved, e.told, e.wantID
 	*e = *New(now, e.p, w, saved)
 	e.resolved, e.told, e.wantID = resolved, told, wantID
+	for _, key := range slices.Sorted(maps.Keys(e.told)) {
+		if e.told[key].Kind != NoticeCertExpiry {
+			e.untell(key, "judging began anew: it is told again if it lasts")
+		}
+	}
 	n := Notice{
 		Kind: NoticeClock, Key: NoticeClock + "/self", At: e.now.time(), Domain: Domain{KindSelf, "clock"},
 		Text: why + fmt.Sprintf(": judging begins anew, and nothing is decided for %s; open incidents stay open", rough(e.p.Quiet)),

@@ -87,18 +87,41 @@ func (e *Engine) domain(name Domain) *domain {
 func (e *Engine) join(s int, d *domain, weight float64) {
 	si := &e.sites[s]
 	si.in = append(si.in, belonging{d, weight})
-	d.members = append(d.members, membership{s, weight})
-	d.mixed, e.recount = true, true
+	if d.mixed {
+		d.members = append(d.members, membership{s, weight})
+	} else {
+		e.insert(d, membership{s, weight})
+	}
 	if si.fails(d.part) {
 		d.failing++
 		d.touched, d.began, e.touched = true, e.now, true
 	}
 }
 
+// insert puts a member where it belongs.
+func (e *Engine) insert(d *domain, m membership) {
+	i, _ := slices.BinarySearchFunc(d.members, m, e.byOwner)
+	o := e.sites[m.site].owner
+	known := i > 0 && e.sites[d.members[i-1].site].owner == o || i < len(d.members) && e.sites[d.members[i].site].owner == o
+	d.members = slices.Insert(d.members, i, m)
+	d.owners += btoi(!known)
+	d.rate += e.answers(m.site)
+	e.recount = e.recount || d.owners == e.p.MinOwners
+}
+
+func (e *Engine) byOwner(a, b membership) int {
+	return cmp.Or(cmp.Compare(e.sites[a.site].owner, e.sites[b.site].owner), cmp.Compare(a.site, b.site))
+}
+
+// answers is how many scheduled answers of site s come in a second.
+func (e *Engine) answers(s int) float64 {
+	return float64(e.lanesUsed(s)) / e.sites[s].Interval.Seconds()
+}
+
 // leave takes site s out of d.
 func (e *Engine) leave(s int, d *domain) {
 	d.members = slices.DeleteFunc(d.members, func(m membership) bool { return m.site == s })
-	d.mixed, e.recount = true, true
+	d.mixed, e.recount = true, true // its owner may have others there
 	d.failing -= btoi(e.sites[s].fails(d.part))
 }
 
@@ -108,18 +131,15 @@ func (e *Engine) tidy(d *domain) {
 		return
 	}
 	d.mixed = false
-	slices.SortFunc(d.members, func(a, b membership) int {
-		return cmp.Or(cmp.Compare(e.sites[a.site].owner, e.sites[b.site].owner), cmp.Compare(a.site, b.site))
-	})
+	slices.SortFunc(d.members, e.byOwner)
 	d.owners, d.rate = 0, 0
 	last := -1
 	for _, m := range d.members {
-		si := &e.sites[m.site]
-		if si.owner != last {
-			last = si.owner
+		if o := e.sites[m.site].owner; o != last {
+			last = o
 			d.owners++
 		}
-		d.rate += float64(e.lanesUsed(m.site)) / si.Interval.Seconds()
+		d.rate += e.answers(m.site)
 	}
 }
 
@@ -161,6 +181,9 @@ type trait [2]struct {
 // bothFor is how long a name that is not seen any more counts beside the present one.
 const bothFor = 24 * time.Hour
 
+// takesTurns is how long the older of two names must not have been seen for a third to take its place.
+const takesTurns = 10 * time.Minute
+
 // heed takes what a good answer at now says; "" = nothing. It tells whether the trait changed.
 func (t *trait) heed(name string, now stamp) bool {
 	if name == t[0].name {
@@ -176,6 +199,8 @@ func (t *trait) heed(name string, now stamp) bool {
 		t[0], t[1] = t[1], t[0]
 		t[0].seen = now
 		return false
+	case t[1].name != "" && now.sub(t[1].seen) < takesTurns:
+		return false // more than two take turns: two of them stand for all
 	case t[0].name != "":
 		t[1] = t[0]
 	}
@@ -261,16 +286,8 @@ func labelOf(s *probe.Site, label string) string {
 func (e *Engine) ownerDomain(s int) Domain { return Domain{KindOrigin, e.owners[e.sites[s].owner]} }
 
 // cdn is the CDN that site s was last seen behind; nil = none.
-func (e *Engine) cdn(s int) *domain { return e.sites[s].of(KindCDN) }
-
-// of is the first domain of a kind that a site is a member of; nil = none.
-func (s *site) of(kind string) *domain {
-	for _, in := range s.in {
-		if in.domain.Kind == kind {
-			return in.domain
-		}
-	}
-	return nil
+func (e *Engine) cdn(s int) *domain {
+	return e.domainOf[Domain{KindCDN, e.sites[s].traits[traitCDN][0].name}]
 }
 
 // belonging is a membership seen from the site.

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -40,6 +41,7 @@ type Engine struct {
 	incidents []*incident // not resolved, the oldest first
 	resolved  []Incident  // the last ones, the newest first
 	samples   []sample    // first failing answers, see remember
+	sampled   map[int]int // how many of them each site has
 
 	wants   []Want // asked for since the last Advance
 	wantID  uint64
@@ -49,6 +51,8 @@ type Engine struct {
 	told    map[string]Notice // notices that are not over, by Key
 	failing int               // sites with a spell
 	late    int               // cells that are late
+	ripe    stamp             // when late cells are to be looked at again
+	unwell  bool              // something failed, or was late, when domains were last judged
 	touched bool              // something began to fail or ended since the last scan
 	scanned stamp             // the last scan
 	slow    stamp             // the last slow scan
@@ -91,6 +95,7 @@ type site struct {
 	spell    *spell    // nil = it is well
 	claim    *incident // the shared incident that it is part of; nil = none
 	late     int       // cells that are late
+	added    stamp     // since when it is watched
 	asked    stamp     // when other vantages were last asked about it
 	swept    stamp     // when a sweep last asked about it
 	odd      *oddity   // what is unusual about it; nil = nothing
@@ -142,13 +147,15 @@ func (e *Engine) setWorld(w World) {
 	all := slices.Concat(w.Sites, w.Anchors)
 	oldCells, oldLanes := e.cells, len(e.lanes)
 	from := e.setLanes(w, all)
+	e.owners, e.ownerNo = nil, map[string]int{}
 	old, oldNo := e.sites, e.siteNo
 	e.sites, e.siteNo = make([]site, len(all)), make(map[string]int, len(all))
 	e.cells = make([]cell, len(all)*len(e.lanes))
 	e.labels = slices.Clone(w.Labels)
 	e.domains, e.domainOf = nil, map[Domain]*domain{}
 	e.way = e.domain(Domain{KindPath, ""})
-	e.samples, e.ended, e.failing, e.late = nil, nil, 0, 0
+	e.wants = e.wants[:0] // they may name what is gone
+	e.samples, e.sampled, e.ended, e.failing, e.late = nil, map[int]int{}, nil, 0, 0
 	for s, site := range all {
 		e.siteNo[site.Name] = s
 		e.sites[s] = newSite(e, site)
@@ -164,11 +171,34 @@ func (e *Engine) setWorld(w World) {
 		e.bind(i)
 	}
 	e.keepOdd(old, from)
+	e.endForeign()
 	e.touched = true
 }
 
+// endForeign ends what was told of vantages and domains that there are no longer, and forgets what was learned of sites that
+// are no longer watched.
+func (e *Engine) endForeign() {
+	for _, key := range slices.Sorted(maps.Keys(e.told)) {
+		n := e.told[key]
+		_, there := e.vantageNo[n.Vantage]
+		gone := n.Vantage != "" && !there
+		switch n.Kind {
+		case NoticeCofailure, NoticeMassBlock, NoticeUnreachableFrom, NoticeVantageBlocked:
+			gone = gone || e.domainOf[n.Domain] == nil && n.Domain.Kind != KindPath
+		}
+		if gone {
+			e.untell(key, "what it was about is no longer watched")
+		}
+	}
+	keys := map[uint64]bool{}
+	for s := range e.sites {
+		keys[e.sites[s].key] = true
+	}
+	maps.DeleteFunc(e.learned, func(key uint64, _ string) bool { return !keys[key] })
+}
+
 func newSite(e *Engine, s *probe.Site) site {
-	x := site{Site: s, key: s.Key(), owner: e.owner(s.Owner), lanes: lanesOf(s)}
+	x := site{Site: s, key: s.Key(), owner: e.owner(s.Owner), lanes: lanesOf(s), added: e.now}
 	x.baseline.from = e.now
 	if s.CDN != "" {
 		x.traits[traitCDN][0].name, x.traits[traitCDN][0].seen = s.CDN, e.now
@@ -180,7 +210,7 @@ func newSite(e *Engine, s *probe.Site) site {
 func (e *Engine) keepSite(s int, was *site, cells []cell, from []int) {
 	si := &e.sites[s]
 	configured := si.traits[traitCDN]
-	si.traits, si.baseline, si.asked, si.swept = was.traits, was.baseline, was.asked, was.swept
+	si.traits, si.baseline, si.asked, si.swept, si.added = was.traits, was.baseline, was.asked, was.swept, was.added
 	si.addr, si.addrs, si.nextAddr, si.certNames = was.addr, was.addrs, was.nextAddr, was.certNames
 	if si.CDN != "" {
 		si.traits[traitCDN] = configured
@@ -193,6 +223,9 @@ func (e *Engine) keepSite(s int, was *site, cells []cell, from []int) {
 		}
 		c := e.cell(s, l)
 		*c = cells[from[l]]
+		if was.Anchor != si.Anchor {
+			c.habit, c.tempo = 0, 0
+		}
 		si.late += btoi(c.late != 0)
 	}
 	e.late += si.late
@@ -285,6 +318,9 @@ func (e *Engine) Observe(now time.Time, r *probe.Result) {
 			e.lateAnswer(s, l, c, r, at)
 		}
 		return
+	}
+	if at.add(-r.Time.Total) == c.begun {
+		return // it is known already
 	}
 	e.checkup(s, l, r, at)
 	if c.late != 0 {
@@ -390,14 +426,19 @@ func (e *Engine) newestWell(s int, p parts, t stamp) stamp {
 	return newest
 }
 
-// hide ends what a block hides: how the site is can no longer be seen.
+// hide ends what a block hides, unless another lane still sees it fail: how the site is can no longer be seen.
 func (e *Engine) hide(s int) {
 	sp := e.sites[s].spell
-	was := sp.failing()
-	for p := range (was & wholeSite).each {
+	hidden := sp.failing() & wholeSite
+	for l := range e.lanes {
+		if c := e.cell(s, l); !e.lanes[l].sick {
+			hidden &^= c.said & c.accused
+		}
+	}
+	for p := range hidden.each {
 		sp.since[p.index()] = 0
 	}
-	e.tick(&e.sites[s], noParts, was&wholeSite, noParts)
+	e.tick(&e.sites[s], noParts, hidden, noParts)
 	if sp.over() {
 		e.endSpell(s)
 	}
@@ -441,6 +482,7 @@ func (e *Engine) forget(l int, from stamp) {
 		}
 		e.tick(si, noParts, si.spell.forget(l, from), noParts)
 		if si.spell.over() {
+			si.spell.shared = true // it was no failure of the site
 			e.endSpell(s)
 		}
 	}
@@ -457,16 +499,30 @@ const maxSamples = 256
 
 // remember keeps the first failing answer of a site for incidents to come.
 func (e *Engine) remember(s int, r *probe.Result) {
-	e.samples = slices.DeleteFunc(e.samples, func(x sample) bool {
-		return x.site == s && e.now.sub(stampOf(x.result.At)) > e.p.Window
-	})
-	if slices.ContainsFunc(e.samples, func(x sample) bool { return x.site == s && x.result.Vantage == r.Vantage }) {
-		return
+	for n := 0; e.sampled[s] > 0 && n < len(e.samples); n++ {
+		x := &e.samples[n]
+		switch {
+		case x.site != s:
+		case e.now.sub(stampOf(x.result.At)) > e.p.Window:
+			e.dropSample(n)
+			n--
+		case x.result.Vantage == r.Vantage:
+			return
+		}
 	}
 	if len(e.samples) >= maxSamples {
-		e.samples = slices.Delete(e.samples, 0, 1)
+		e.dropSample(0)
 	}
 	e.samples = append(e.samples, sample{s, *r})
+	e.sampled[s]++
+}
+
+func (e *Engine) dropSample(n int) {
+	s := e.samples[n].site
+	if e.sampled[s]--; e.sampled[s] == 0 {
+		delete(e.sampled, s)
+	}
+	e.samples = slices.Delete(e.samples, n, n+1)
 }
 
 // Advance decides what there is to decide at now and appends it to out. It may be called at any time; domains are
@@ -481,13 +537,17 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 			e.slow = e.now
 		}
 		e.tidyUp()
-		if e.failing+e.late > 0 && !quiet {
+		if unwell := e.failing+e.late > 0; (unwell || e.unwell) && !quiet {
+			e.unwell = unwell
 			e.judge(slow, out)
 		}
 		if slow {
 			e.live(out)
 			e.lookAtPlaces()
-			e.watchBlind(out)
+			e.giveUpLate()
+			if !quiet {
+				e.watchBlind(out)
+			}
 		}
 		if at := e.reviewAt(); at != 0 && at <= e.now {
 			e.reviewOdd()
@@ -519,7 +579,12 @@ func (e *Engine) Next() time.Time {
 	for l := range e.lanes {
 		busy = busy || e.lanes[l].sick || e.lanes[l].checking
 	}
-	at := sooner(sooner(e.reviewAt(), e.blindAt()), e.placesNext)
+	at := e.reviewAt()
+	for _, next := range [...]stamp{e.blindAt(), e.placesNext} {
+		if next != 0 {
+			at = sooner(at, max(next, e.slow.add(e.p.SlowEvery)))
+		}
+	}
 	switch {
 	case e.touched || len(e.wants) > 0 || len(e.notices) > 0:
 		at = sooner(at, e.scanned.add(e.p.ScanEvery))
@@ -530,4 +595,4 @@ func (e *Engine) Next() time.Time {
 }
 
 // SetPolicy changes the numbers by which the engine decides from now on.
-func (e *Engine) SetPolicy(p Policy) { e.p = p }
+func (e *Engine) SetPolicy(p Policy) { e.p, e.recount = p, true }

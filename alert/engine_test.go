@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -121,6 +122,18 @@ func (st *story) restart() {
 		}
 	}
 	st.e = New(st.now, DefaultPolicy(), st.w, saved)
+}
+
+// change changes what is watched.
+func (st *story) change(w World) {
+	st.w = w
+	st.e.SetWorld(st.now, w)
+	st.sched = probe.NewSchedule(probe.DefaultPace(), w.Vantages)
+	st.sched.SetSites(st.now, slices.Concat(w.Sites, w.Anchors))
+}
+
+func addrPort(n byte) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), 443)
 }
 
 // until plays to `since` after the onset.

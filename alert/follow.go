@@ -131,7 +131,7 @@ func (e *Engine) show(i *incident, m *member, l int) {
 
 // evidence adds the first failing answer of a new member.
 func (e *Engine) evidence(i *incident, s int, m *member) {
-	for n := range e.samples {
+	for n := 0; e.sampled[s] > 0 && n < len(e.samples); n++ {
 		x := &e.samples[n]
 		if x.site != s {
 			continue

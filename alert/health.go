@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"strings"
 
 	"faultline/probe"
 )
@@ -20,15 +21,18 @@ type lane struct {
 	// A check-up begins with a failing answer: anchors are asked, and what they answer decides whether the vantage's
 	// other answers are to be believed.
 	checking  bool
-	check     stamp // when the last check-up began
-	good, bad int   // anchors' answers to probes that began since
-	vouched   stamp // when anchors last showed that the lane works
+	check     stamp          // when the last check-up began
+	good, bad int            // anchors that answer well, or not, to probes that began since
+	spoke     [mostSpoke]int // these anchors, 1 + their numbers
+	added     stamp          // since when there is one
+	vouched   stamp          // when anchors last showed that the lane works
 	losses    losses
 	lossy     bool // it is sick because of that
 	inARow    int  // anchors' good answers in a row since
 	sick      bool
 	since     stamp // of sick, or of being well again
 	why       string
+	resolver  string // that is why it is sick; "" = it is not, or another thing
 }
 
 // anchorsPerCheck is how many anchors a check-up asks; enoughAnchors is how many must agree.
@@ -54,18 +58,33 @@ func (e *Engine) checkup(s, l int, r *probe.Result, at stamp) {
 	}
 	began := at.add(-r.Time.Total) >= la.check
 	switch {
-	case r.Pending && began:
-		la.bad++
 	case c.late != 0 && bad: // counted when it was late
 	case bad && (began || r.Fault == probe.FaultLocal):
-		la.bad++
-	case !bad && began:
+		la.bad += btoi(la.speaks(s))
+	case !bad && began && c.late != 0 && la.bad > 0:
+		la.bad--
 		la.good++
-		if c.late != 0 {
-			la.bad--
-		}
+	case !bad && began:
+		la.good += btoi(la.speaks(s))
 	}
 	e.settle(l, r)
+}
+
+// mostSpoke bounds the anchors of one check-up that are told apart.
+const mostSpoke = 8
+
+// speaks tells whether an anchor is heard for the first time in a check-up: each counts once.
+func (la *lane) speaks(s int) bool {
+	for i, x := range la.spoke {
+		if x == s+1 {
+			return false
+		}
+		if x == 0 {
+			la.spoke[i] = s + 1
+			return true
+		}
+	}
+	return true
 }
 
 // isNews tells whether it would be news that a cell fails: it has not for long.
@@ -75,16 +94,24 @@ func (e *Engine) isNews(c *cell) bool { return c.since == 0 || e.now.sub(c.since
 // under way is left to end: begun again and again, it would never hear an anchor that is slow to fail.
 func (e *Engine) vouch(onset stamp) {
 	for l := range e.lanes {
-		la := &e.lanes[l]
-		if !la.sick && !la.checking && la.vouched < onset && e.now.sub(la.check) >= e.p.Hold {
-			e.beginCheck(l)
-		}
+		e.vouchAt(l, onset)
+	}
+}
+
+func (e *Engine) vouchAt(l int, onset stamp) {
+	la := &e.lanes[l]
+	if !la.sick && !la.checking && la.vouched < onset && e.now.sub(la.check) >= e.p.Hold {
+		e.beginCheck(l)
 	}
 }
 
 func (e *Engine) beginCheck(l int) {
 	la := &e.lanes[l]
-	la.checking, la.check, la.good, la.bad = true, e.now, 0, 0
+	la.checking, la.check, la.good, la.bad, la.spoke = true, e.now, 0, 0, [mostSpoke]int{}
+	if p := &e.pools[e.family(l)]; p.all && len(p.sites) < enoughAnchors {
+		la.checking, la.vouched = false, e.now // there is nobody to ask
+		return
+	}
 	for n := range anchorsPerCheck {
 		if a, ok := e.pickAnchor(l, n); ok {
 			e.want(l, a, WhySelfCheck)
@@ -158,7 +185,7 @@ func (e *Engine) settleLossy(l int) {
 func (e *Engine) lose(l int) {
 	la := &e.lanes[l]
 	la.why = fmt.Sprintf("%.0f of the last %.0f answers were failures of the way to unrelated sites, which answer elsewhere at the same time", la.losses.lost, la.losses.answers)
-	la.lossy, la.inARow = true, 0
+	la.lossy, la.inARow, la.resolver = true, 0, ""
 	e.quarantine(l, e.now)
 }
 
@@ -170,7 +197,27 @@ func (e *Engine) fall(l int, r *probe.Result) {
 		what = "no answer"
 	}
 	la.why = fmt.Sprintf("%d of %d anchors asked fail from here (%s)", la.bad, la.bad+la.good, what)
+	la.resolver = ""
+	if !r.Pending && r.Class.Phase() == probe.PhaseResolve && len(la.Resolvers) > 0 {
+		la.resolver = la.Resolvers[0].String()
+		la.why += e.whoAsks(la)
+	}
 	e.quarantine(l, la.check)
+}
+
+// whoAsks says which resolver a lane asks that does not answer it, and who else does.
+func (e *Engine) whoAsks(la *lane) string {
+	var others []string
+	for p := range e.places {
+		if o := &e.lanes[p]; o.Vantage != la.Vantage && len(o.Resolvers) > 0 && o.Resolvers[0].String() == la.resolver {
+			others = append(others, o.Name)
+		}
+	}
+	s := "; the resolver that it asks is " + la.resolver
+	if len(others) > 0 {
+		s += ", and so do " + strings.Join(others, ", ")
+	}
+	return s
 }
 
 // quarantine leaves a lane out from since on.
@@ -192,10 +239,14 @@ func (e *Engine) heal(l int) {
 }
 
 func (la *lane) notice(text string) Notice {
-	return Notice{
+	n := Notice{
 		Kind: NoticeVantageUnhealthy, Key: NoticeVantageUnhealthy + "/" + la.label, Vantage: la.Name,
 		Domain: Domain{KindVantage, la.label}, Text: text,
 	}
+	if la.resolver != "" {
+		n.Domain = Domain{KindResolver, la.resolver}
+	}
+	return n
 }
 
 // clockInARow is how many results in a row must come from the future for the lane's clock to be wrong.

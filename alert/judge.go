@@ -18,6 +18,7 @@ const (
 	sigmas        = 2    // by which an estimated share may be too high while not all owners were seen
 	asGood        = 3    // scores so near say the same
 	asGoodPart    = 0.05 // likewise, as a part of the score
+	ownersAtOnce  = 100  // owners' incidents opened in one scan; the rest in the next
 	sameSites     = 0.8  // part of the failing owners that two domains have in common where either explains them
 )
 
@@ -36,6 +37,10 @@ func (e *Engine) judge(slow bool, out *Effects) {
 	var found []candidate
 	for _, d := range e.domains {
 		if d.open != nil || d.failing == 0 && e.late == 0 {
+			if d.open == nil && (d.score != 0 || d.strange != 0) {
+				d.score = 0
+				e.calmDown(d)
+			}
 			d.first = 0
 			continue
 		}
@@ -53,8 +58,9 @@ func (e *Engine) judge(slow bool, out *Effects) {
 		e.localise(found, out)
 	}
 	if slow {
+		told := len(out.Incidents)
 		for _, d := range e.domains {
-			if !d.shared() && d.open == nil && d.failing > 0 {
+			if !d.shared() && d.open == nil && d.failing > 0 && len(out.Incidents)-told < ownersAtOnce {
 				e.judgeOwner(d, out)
 			}
 		}
@@ -83,9 +89,11 @@ func (e *Engine) examine(d *domain) (candidate, bool) {
 	if d.owners < e.p.MinOwners || a.onset == 0 {
 		return candidate{}, false
 	}
-	counts := e.trusted(d, a.onset)
-	a = e.assay(d, counts, -1, nil)
-	d.score = a.score
+	counts, all := e.trusted(d, a.onset)
+	if !all {
+		a = e.assay(d, counts, -1, nil)
+		d.score = a.score
+	}
 	return e.prove(d, &a, counts)
 }
 
@@ -96,7 +104,7 @@ func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
 	if nearly {
 		h -= asGood
 	}
-	if a.fails < float64(e.p.MinOwners) || a.score < h {
+	if a.fails < float64(e.p.MinOwners) || !(a.score >= h) {
 		e.calmDown(d)
 		return candidate{}, false
 	}
@@ -112,8 +120,7 @@ func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
 		return c, false // the sweep will show the rest
 	}
 	k := e.controls(d, a, counts)
-	outside := e.allOwners - int(a.owners)
-	if k.seen < min(leastControls, outside) || k.places < min(2, len(a.mainly)) && outside > 0 {
+	if k.seen < min(leastControls, k.of) || k.places < min(2, len(a.mainly)) && k.of > 0 {
 		return c, false // wanted, on their way
 	}
 	if k.inflate != nil {
@@ -181,18 +188,16 @@ func (e *Engine) seenFromSeveral(d *domain, a *assay, counts []bool) bool {
 		return true
 	}
 	for _, p := range a.places {
-		rest := e.assay(d, counts, p, nil)
-		if rest.score < withoutOne || rest.fails < float64(min(2, e.p.MinOwners)) {
-			return false
+		if a.fails-a.onlyAt[p] >= mostFailing {
+			continue // so many are left without it
 		}
-		if len(a.places) > fewPlaces {
-			break // no single one of so many carries it
+		rest := e.assay(d, counts, p, nil)
+		if !(rest.score >= withoutOne) || rest.fails < float64(min(2, e.p.MinOwners)) {
+			return false
 		}
 	}
 	return true
 }
-
-const fewPlaces = 8
 
 // proveWay asks whether it is the way to the sites that fails: they fail from some places and answer at others, or most of
 // all there is fails from everywhere.
@@ -204,7 +209,7 @@ func (e *Engine) proveWay(a *assay, nearly bool, counts []bool) (candidate, bool
 		c.name = Domain{KindPath, e.regionsOf(a.mainly)}
 		c.say("%.0f owners cannot be reached from %s, and %.0f of them can from elsewhere at the same time", a.fails, e.names(a.mainly), split)
 	case a.surely(e.p.MinShare) && a.seen >= a.owners/2 && (e.places == 1 || 2*wide >= a.fails):
-		c.name = Domain{KindPath, "everywhere"}
+		c.name = Domain{KindPath, everywhere}
 		c.say("%.0f of all %.0f owners that were seen cannot be reached since the same moment, and nothing else that they share is known", a.fails, a.seen)
 	default:
 		return c, false
@@ -212,6 +217,9 @@ func (e *Engine) proveWay(a *assay, nearly bool, counts []bool) (candidate, bool
 	c.say("the anchors answer there, so the vantages' own networks work")
 	return c, true
 }
+
+// everywhere is the name of a path that fails from all places.
+const everywhere = "everywhere"
 
 // regionsOf names a set of places by their regions, or by themselves where they have none.
 func (e *Engine) regionsOf(places []int) string {
@@ -247,6 +255,7 @@ func (e *Engine) localise(found []candidate, out *Effects) {
 			best = c
 		}
 	}
+	best.say("%s", howSure(best.a.score, e.threshold(best.d), e.p.FalsePages))
 	i := e.open(best.d, best.name, best.a.onset, SeverityPage, best.reasons)
 	for n := range found {
 		if c := &found[n]; c.d != best.d && e.sameFailures(c.d, best) && near(c.a.score, best.a.score) {
@@ -401,22 +410,33 @@ func (e *Engine) healthy(d *domain) []bool {
 	return e.counting
 }
 
-// trusted are those of them whose anchors have answered since the onset.
-func (e *Engine) trusted(d *domain, onset stamp) []bool {
-	counts := e.healthy(d)
+// trusted are those of them whose anchors have answered since the onset, and whether these are all. It is the same memory as
+// that of healthy: the next call overwrites it.
+func (e *Engine) trusted(d *domain, onset stamp) (counts []bool, all bool) {
+	counts, all = e.healthy(d), true
 	for l := range counts {
-		counts[l] = counts[l] && e.lanes[l].vouched >= onset
+		if counts[l] && e.lanes[l].vouched < onset {
+			counts[l], all = false, false
+		}
 	}
-	return counts
+	return counts, all
 }
 
-// familiesOf are those over which answers of a window ago accuse d.
+// familiesOf are those over which answers of a window ago accuse d, or members are late.
 func (e *Engine) familiesOf(d *domain) (f [numFamilies]bool) {
 	if len(e.lanes) == e.places {
 		return [numFamilies]bool{true, true}
 	}
 	for _, m := range d.members {
 		sp := e.sites[m.site].spell
+		for l := 0; l < len(e.lanes) && e.sites[m.site].late > 0; l++ {
+			if e.cell(m.site, l).late != 0 {
+				f[e.family(l)] = true
+			}
+		}
+		if f[0] && f[1] {
+			return f
+		}
 		if !e.sites[m.site].fails(d.part) {
 			continue
 		}
@@ -431,7 +451,7 @@ func (e *Engine) familiesOf(d *domain) (f [numFamilies]bool) {
 
 // judgeOwner decides whether an owner's sites fail by themselves: several of them together, or any long enough.
 func (e *Engine) judgeOwner(d *domain, out *Effects) {
-	severity, onset := e.together3(d)
+	severity, onset := e.failTogether(d)
 	how := "its sites fail together"
 	if severity == "" {
 		severity, onset = e.alone(d)
@@ -450,8 +470,8 @@ func (e *Engine) judgeOwner(d *domain, out *Effects) {
 // ownerSites is how many sites of an owner must fail together to be told before any has failed for long.
 const ownerSites = 3
 
-// together3 tells whether enough of an owner's sites fail together, and how loudly they ask to be told.
-func (e *Engine) together3(d *domain) (severity Severity, onset stamp) {
+// failTogether tells whether enough of an owner's sites fail together, and how loudly they ask to be told.
+func (e *Engine) failTogether(d *domain) (severity Severity, onset stamp) {
 	if d.failing < ownerSites || e.excused(d) {
 		return "", 0
 	}
@@ -460,9 +480,9 @@ func (e *Engine) together3(d *domain) (severity Severity, onset stamp) {
 		return "", 0
 	}
 	e.vouch(a.onset)
-	counts := e.trusted(d, a.onset)
+	counts, _ := e.trusted(d, a.onset)
 	a = e.assay(d, counts, -1, nil)
-	if a.fails < ownerSites || a.score < e.threshold(d) || !e.seenFromSeveral(d, &a, counts) || e.now.sub(a.onset) < e.p.Hold {
+	if a.fails < ownerSites || !(a.score >= e.threshold(d)) || !e.seenFromSeveral(d, &a, counts) || e.now.sub(a.onset) < e.p.Hold {
 		return "", 0
 	}
 	if k := e.controls(d, &a, counts); k.failing >= 2 && k.failing*10 >= k.seen {
@@ -507,12 +527,11 @@ func (e *Engine) alone(d *domain) (severity Severity, onset stamp) {
 		if louder("", Severity(si.Alert.String())) == "" || si.claim != nil || e.sharedFails(m.site) {
 			continue
 		}
-		places, first := e.failsFrom(m.site)
-		if first == 0 || e.now.sub(first) < e.p.Alone {
+		if since := e.vouchFor(m.site); since == 0 || e.now.sub(since) < e.p.Alone {
 			continue
 		}
-		e.vouch(first)
-		if places < min(e.p.MinVantages, e.places) {
+		places, first := e.failsFrom(m.site)
+		if first == 0 || places < min(e.p.MinVantages, e.places) {
 			continue
 		}
 		severity = louder(severity, Severity(si.Alert.String()))
@@ -529,6 +548,19 @@ func (e *Engine) sharedFails(s int) bool {
 		}
 	}
 	return false
+}
+
+// vouchFor says since when site s fails anywhere, and asks for anchors where it does, once that is long ago.
+func (e *Engine) vouchFor(s int) (since stamp) {
+	for l := range e.lanes {
+		if c := e.cell(s, l); c.since != 0 && !e.lanes[l].sick {
+			since = sooner(since, c.since)
+			if e.now.sub(c.since) >= e.p.Alone {
+				e.vouchAt(l, c.since)
+			}
+		}
+	}
+	return since
 }
 
 // failsFrom counts the vantages from where site s fails, and says since when it does.

@@ -95,10 +95,12 @@ func (e *Engine) setLanes(w World, all []*probe.Site) (from []int) {
 	for l := range e.lanes {
 		v, six := w.Vantages[e.place(l)], l >= e.places
 		e.vantageNo[v.Name] = e.place(l)
-		from[l] = -1
+		from[l], e.lanes[l].added = -1, e.now
 		if j, ok := oldNo[v.Name]; ok && j+btoi(six)*oldPlaces < len(old) {
 			from[l] = j + btoi(six)*oldPlaces
 			e.lanes[l] = old[from[l]]
+			e.lanes[l].losses = losses{} // it names sites by their old numbers
+			e.lanes[l].spoke = [mostSpoke]int{}
 		}
 		e.lanes[l].Vantage, e.lanes[l].six, e.lanes[l].label = v, six, v.Name
 		if six {

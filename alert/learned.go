@@ -3,7 +3,9 @@ package alert
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -124,7 +126,8 @@ func (e *Engine) recallSite(s int, rec *learned) {
 	si.baseline = baseline{
 		from: e.now, before: max(0, min(rec.Days*24*3600, remembered)), onsets: max(0, rec.Onsets), blips: max(0, rec.Blips),
 	}
-	for name, n := range rec.With {
+	for _, name := range slices.Sorted(maps.Keys(rec.With)) {
+		n := rec.With[name]
 		if o, ok := e.siteNo[name]; ok && o != s && len(e.together) < keptPairs {
 			e.together[pair{min(s, o), max(s, o)}] = n
 		}

@@ -93,7 +93,7 @@ func (e *Engine) live(out *Effects) {
 			i.next = e.now.add(calmLook * e.p.SlowEvery) // hardly anything happens any more
 		}
 		e.follow(i)
-		e.leave1(i)
+		e.letGo(i)
 		switch i.State {
 		case StateOpen:
 			if e.recovers(i) {
@@ -185,7 +185,7 @@ func (e *Engine) isWitnessed(i *incident) bool {
 		showed, answers := false, false
 		for l := range e.lanesAt(p) {
 			showed = showed || i.shown[l]
-			answers = answers || i.shown[l] && !e.lanes[l].sick && e.answers(i, l, end)
+			answers = answers || i.shown[l] && !e.lanes[l].sick && e.answersWell(i, l, end)
 		}
 		shown += btoi(showed)
 		witnesses += btoi(answers)
@@ -193,8 +193,8 @@ func (e *Engine) isWitnessed(i *incident) bool {
 	return witnesses*3 >= shown*2
 }
 
-// answers tells whether a member of an incident has answered well in lane l since the end of its failure.
-func (e *Engine) answers(i *incident, l int, end stamp) bool {
+// answersWell tells whether a member of an incident has answered well in lane l since the end of its failure.
+func (e *Engine) answersWell(i *incident, l int, end stamp) bool {
 	return slices.ContainsFunc(i.members, func(m member) bool {
 		c := e.cell(m.site, l)
 		return c.said&c.well&i.d.part != 0 && c.at > end
@@ -216,9 +216,9 @@ func (i *incident) end() stamp {
 	return max(last, stampOf(i.Onset))
 }
 
-// leave1 lets members go that have stayed bad long after the others were well again: they are judged by themselves. One
+// letGo lets members go that have stayed bad long after the others were well again: they are judged by themselves. One
 // that answers now and then is none of these.
-func (e *Engine) leave1(i *incident) {
+func (e *Engine) letGo(i *incident) {
 	if !i.d.shared() {
 		return
 	}
@@ -321,7 +321,7 @@ func (i *incident) snapshot() Incident {
 }
 
 func (e *Engine) close(i *incident) {
-	i.d.open = nil
+	i.d.open, i.d.score = nil, 0
 	for k := range i.members {
 		if si := &e.sites[i.members[k].site]; si.claim == i {
 			si.claim = nil
@@ -360,6 +360,9 @@ func (e *Engine) restore(in Incident) {
 	i.over[0] = i.over[0] || !i.over[1]
 	e.bind(i)
 	e.incidents = append(e.incidents, i)
+	if in.Domain == blindDomain {
+		e.blind.open = i
+	}
 }
 
 // domainFor is the domain that an incident of that name is about.

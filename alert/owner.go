@@ -67,20 +67,26 @@ func (e *Engine) regroupOwners() {
 	}
 	name := make([]string, len(e.sites))
 	for s := range e.sites {
-		if g := group.of(s); name[g] == "" || e.sites[s].Owner < name[g] {
-			name[g] = e.sites[s].Owner
+		g, own := group.of(s), e.sites[s].Owner
+		if open := e.hasIncident(own); name[g] == "" || open && !e.hasIncident(name[g]) || open == e.hasIncident(name[g]) && own < name[g] {
+			name[g] = own // an open incident keeps its name
 		}
 	}
 	for s := range e.sites {
 		si := &e.sites[s]
 		if o := e.owner(name[group.of(s)]); o != si.owner || len(si.in) == 0 {
-			si.owner = o
-			e.enlist(s)
 			for _, in := range si.in {
 				in.domain.mixed, e.recount = true, true
 			}
+			si.owner = o
+			e.enlist(s)
 		}
 	}
+}
+
+func (e *Engine) hasIncident(owner string) bool {
+	d := e.domainOf[Domain{KindOrigin, owner}]
+	return d != nil && d.open != nil
 }
 
 func joinBy[K comparable](g groups, first map[K]int, key K, s int) {

@@ -53,11 +53,12 @@ var guesses = func() (g [numGuesses]guess) {
 
 // Bounds of the evidence of one owner.
 const (
-	mostAnswers = 8    // answers of one site that count; more are scaled down
-	mostNoise   = 3    // failures at one vantage that noise must explain
-	mostRatio   = 1e12 // of likelihoods
-	ageStep     = 10 * time.Second
-	ageSteps    = int(mostRamp/ageStep) + 1
+	mostAnswers   = 8    // answers of one site that count; more are scaled down
+	mostNoise     = 3    // failures at one vantage that noise must explain
+	mostRatio     = 1e12 // of likelihoods
+	mostWitnesses = 8    // failing sites of one owner that count
+	ageStep       = 10 * time.Second
+	ageSteps      = int(mostRamp/ageStep) + 1
 )
 
 // witness is what one failing site of an owner shows, seen from tau.
@@ -92,6 +93,7 @@ type scorer struct {
 // ownerFails enters an owner with failing sites, and with others that gave fine good answers, the newest of them age after
 // tau. Spread is the time between two looks at a site from anywhere.
 func (s *scorer) ownerFails(ws []witness, fine int, age, spread time.Duration, weight float64) {
+	ws = ws[:min(len(ws), mostWitnesses)]
 	apart, together := 1.0, nearlyAll.chance[0][min(fine, mostAnswers)]
 	rate, gap := 0.0, time.Duration(math.MaxInt64)
 	for i := range ws {

@@ -71,7 +71,7 @@ func (e *Engine) heedPace(s, l int, c *cell, r *probe.Result) {
 	case c.tempo >= slowed:
 		e.slowly(s, l, c, took)
 	case was >= slowed:
-		e.sites[s].odd.lanes[l].slow = 0
+		e.oddityOf(s).lanes[l].slow = 0
 		e.lookAgain(e.now)
 	case was == usual: // of several slow answers in a row the first counts
 		c.habit = adapt(c.habit, took)

@@ -31,34 +31,37 @@ const maxNotes = 32
 // mostCalm bounds how many good answers in a row end a spell. It is twice the lanes of the site, up to this.
 const mostCalm = 16
 
-// enter adds an answer. One that is known already is left out.
-func (sp *spell) enter(x note) {
+// enter adds an answer, and tells whether it was not known already.
+func (sp *spell) enter(x note) bool {
 	i := sp.n
 	for i > 0 && sp.notes[i-1].begun > x.begun {
 		i--
 	}
 	for j := i; j > 0 && sp.notes[j-1].begun == x.begun; j-- {
 		if sp.notes[j-1].lane == x.lane {
-			return
+			return false
 		}
 	}
 	if sp.n == maxNotes {
 		if i == 0 {
-			return
+			return true
 		}
 		copy(sp.notes[:i-1], sp.notes[1:i])
 		sp.notes[i-1] = x
-		return
+		return true
 	}
 	copy(sp.notes[i+1:sp.n+1], sp.notes[i:sp.n])
 	sp.notes[i] = x
 	sp.n++
+	return true
 }
 
 // hear takes in one answer of a site that has lanes lanes. It gives the parts whose failure began, and those whose
 // failure ended, by it.
 func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int) (began, ended parts) {
-	sp.enter(x)
+	if !sp.enter(x) {
+		return noParts, noParts
+	}
 	if sp.first == 0 {
 		sp.first = x.begun
 	} else if x.accused&partSite != 0 {

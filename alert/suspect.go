@@ -190,6 +190,24 @@ func (e *Engine) isLate(s int, c *cell, since stamp) {
 	e.late += n
 }
 
+// lateSlack is how much longer than two timeouts a probe may be under way.
+const lateSlack = 10 * time.Second
+
+// giveUpLate ends the lateness of probes that cannot be under way any more: nobody has told how they ended.
+func (e *Engine) giveUpLate() {
+	if e.late == 0 || e.now < e.ripe {
+		return
+	}
+	e.ripe = e.now.add(e.p.SweepEvery)
+	for s := range e.sites {
+		for l := 0; l < len(e.lanes) && e.sites[s].late > 0; l++ {
+			if c := e.cell(s, l); c.late != 0 && e.now.sub(c.late) > 2*e.sites[s].Timeout+lateSlack {
+				e.isLate(s, c, 0)
+			}
+		}
+	}
+}
+
 // lateAnswer takes a pending result.
 func (e *Engine) lateAnswer(s, l int, c *cell, r *probe.Result, at stamp) {
 	if c.late != 0 {

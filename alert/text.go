@@ -11,18 +11,23 @@ import (
 
 // Title says it in at most 160 characters, for an SMS or a subject line.
 func (i *Incident) Title() string {
-	subject, counts := i.subject(), i.counts()
+	subject, many := i.subject()
+	counts := i.counts()
+	works, answers := "works", "answers"
+	if many {
+		works, answers = "work", "answer"
+	}
 	var s string
 	switch i.State {
 	case StateResolved:
-		s = fmt.Sprintf("RESOLVED: %s works again. Failed from %s to %s UTC (%s)",
-			subject, clock(i.Onset), clock(i.RecoveringAt), rough(i.RecoveringAt.Sub(i.Onset)))
+		s = fmt.Sprintf("RESOLVED: %s %s again. Failed from %s to %s UTC (%s)",
+			subject, works, clock(i.Onset), clock(i.RecoveringAt), rough(i.RecoveringAt.Sub(i.Onset)))
 		if i.Of.Sites > 0 {
 			s += ", at worst " + counts
 		}
 	case StateRecovering:
-		s = fmt.Sprintf("RECOVERING: %s answers again since %s UTC. Failed since %s, at worst %s",
-			subject, clock(i.RecoveringAt), clock(i.Onset), counts)
+		s = fmt.Sprintf("RECOVERING: %s %s again since %s UTC. Failed since %s, at worst %s",
+			subject, answers, clock(i.RecoveringAt), clock(i.Onset), counts)
 	default:
 		again := ""
 		if i.Waves > 1 {
@@ -64,7 +69,11 @@ func (i *Incident) Lines() []Line {
 			head = ""
 		}
 	}
-	line("What", fmt.Sprintf("%s (%s), %s", i.subject(), i.Domain, i.stateWords()))
+	subject, _ := i.subject()
+	line("What", fmt.Sprintf("%s (%s), %s", subject, i.Domain, i.stateWords()))
+	for _, o := range i.Or {
+		line("or", fmt.Sprintf("%s (%s), which would explain it as well", subjectOf(o), o))
+	}
 	line("Since", i.Onset.UTC().Format("2006-01-02 15:04:05")+" UTC")
 	if i.Of.Sites > 0 {
 		line("How much", i.counts()+", "+i.scopeWords())
@@ -81,17 +90,41 @@ func (i *Incident) Lines() []Line {
 	return out
 }
 
-// subject is the failing thing as the subject of a sentence.
-func (i *Incident) subject() string {
-	switch i.Domain.Kind {
+// subject is the failing thing as the subject of a sentence, and whether it is several.
+func (i *Incident) subject() (s string, many bool) {
+	s, many = subjectOf(i.Domain), i.Domain.Kind == KindOrigin
+	for _, o := range i.Or {
+		s += " or " + subjectOf(o)
+	}
+	return s, many
+}
+
+func subjectOf(d Domain) string {
+	switch d.Kind {
 	case KindCDN:
-		return i.Domain.Name + "'s edge"
+		return d.Name + "'s edge"
+	case KindCDNOrigin:
+		return d.Name + "'s way to the origins behind it"
+	case KindDNS:
+		return "the DNS of " + d.Name
+	case KindNetwork:
+		return "network " + d.Name
+	case KindCA:
+		return "trust in certificates of " + d.Name
+	case KindPath:
+		if d.Name == everywhere {
+			return "the way to many sites"
+		}
+		return "the way to many sites from " + strings.ReplaceAll(d.Name, "+", ", ")
 	case KindOrigin:
-		return "the sites of " + i.Domain.Name
+		return "the sites of " + d.Name
 	case KindSelf:
-		return "faultline's own " + i.Domain.Name
+		if d == blindDomain {
+			return "faultline's own sight"
+		}
+		return "faultline's own " + d.Name
 	default:
-		return i.Domain.String()
+		return d.Kind + " " + d.Name
 	}
 }
 
@@ -168,14 +201,27 @@ func (i *Incident) whereToLook() string {
 	switch i.Domain.Kind {
 	case KindCDN:
 		return fmt.Sprintf("%s's status page and, if you can bypass it, your origins directly; restarting your own servers will not help", i.Domain.Name)
+	case KindCDNOrigin:
+		return fmt.Sprintf("your origins, and what lies between them and %s: its edges work, and say that they cannot reach many unrelated origins", i.Domain.Name)
+	case KindDNS:
+		return fmt.Sprintf("%s's status page, and whether your zone has name servers elsewhere too; your web servers are not the cause", i.Domain.Name)
+	case KindNetwork:
+		return fmt.Sprintf("the status page of whoever runs %s, and whether your servers there can be reached from inside", i.Domain.Name)
+	case KindCA:
+		return "the certificates: what the answers above say of them, when they were issued and by whom; renew from another issuer if that one fails"
+	case KindPath:
+		return "the network between, not the sites: traceroutes from the vantages that fail and from those that do not, and the status of their providers"
 	case KindOrigin:
 		return "the owner's servers, certificate and DNS; `faultline probe URL` shows one look in full"
 	case KindVantage:
 		return "the vantage's own network and resolver; nothing is wrong with the sites"
 	case KindSelf:
+		if i.Domain == blindDomain {
+			return "the vantages' own networks and resolvers, and faultline's log on them; until that is mended nobody is watching"
+		}
 		return "faultline's log, and the free space and permissions of its state directory"
 	default:
-		return "`faultline incidents` and the status page"
+		return fmt.Sprintf("what the sites with %s = %q share: its status page, then the servers themselves", i.Domain.Kind, i.Domain.Name)
 	}
 }
 
