@@ -29,6 +29,7 @@ type story struct {
 	fault   func(s *probe.Site, v *probe.Vantage, since time.Duration) probe.Verdict
 	fault6  func(s *probe.Site, v *probe.Vantage, since time.Duration) probe.Verdict // over IPv6; nil = fault
 	shape   func(r *probe.Result, since time.Duration)                               // gives results more than a verdict; nil = nothing
+	skew    func(r *probe.Result)                                                    // changes results as they are told; nil = not
 	onset   time.Time
 	deaf    bool // wants are dropped
 	effects Effects
@@ -163,6 +164,9 @@ func (st *story) until(since time.Duration) *story {
 			ev := heap.Pop(&st.queue).(event)
 			if !ev.r.Pending {
 				st.sched.Note(st.now, &ev.r)
+			}
+			if st.skew != nil {
+				st.skew(&ev.r)
 			}
 			st.e.Observe(st.now, &ev.r)
 		}
@@ -671,5 +675,61 @@ func BenchmarkObserve(b *testing.B) {
 	for i := range b.N {
 		r.Site, r.At = w.Sites[i%10000].Name, t0.Add(time.Duration(i)*time.Microsecond)
 		e.Observe(r.At, &r)
+	}
+}
+
+// failingWorld is an engine whose n sites on one CDN fail, everything that could be asked having been answered.
+func failingWorld(b *testing.B, n int, v probe.Verdict) (e *Engine, now time.Time, all []probe.Result) {
+	w := world(n, 4)
+	e = New(t0, DefaultPolicy(), w, Saved{})
+	now = t0.Add(2 * time.Minute)
+	var out Effects
+	for round := range 2 {
+		for _, s := range slices.Concat(w.Sites, w.Anchors) {
+			for _, from := range w.Vantages {
+				r := probe.Result{Site: s.Name, Vantage: from.Name, Attempt: 1, Verdict: well}
+				r.CDN, r.Time.Total = cdnOf(s), 100*time.Millisecond
+				if round == 1 && on("nimbus", s) {
+					r.Verdict = v
+				}
+				now = now.Add(time.Second / time.Duration(n))
+				r.At = now
+				e.Observe(now, &r)
+				all = append(all, r)
+			}
+		}
+		e.Advance(now, &out)
+	}
+	return e, now, all[len(all)/2:]
+}
+
+// The outage itself is the peak: every member fails, and answers go on coming in. Proven is an incident that is followed; unproven
+// is one that is weighed again and again.
+func BenchmarkAdvance(b *testing.B) {
+	for _, x := range []struct {
+		name string
+		v    probe.Verdict
+	}{{"proven", edge502}, {"unproven", silence}} {
+		b.Run(x.name, func(b *testing.B) {
+			e, now, all := failingWorld(b, 10000, x.v)
+			var out Effects
+			worst := time.Duration(0)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				b.StopTimer()
+				now = now.Add(50 * time.Millisecond)
+				for k := range 66 { // as many as come in that time
+					r := all[(i*66+k)%len(all)]
+					r.At = now
+					e.Observe(now, &r)
+				}
+				out.Reset()
+				b.StartTimer()
+				began := time.Now()
+				e.Advance(now, &out)
+				worst = max(worst, time.Since(began))
+			}
+			b.ReportMetric(float64(worst.Microseconds())/1000, "worst-ms")
+		})
 	}
 }

@@ -398,3 +398,40 @@ func TestChaos(t *testing.T) {
 		}
 	}
 }
+
+// A vantage whose clock is wrong by minutes, either way, pages nothing and holds up nothing.
+func TestAWrongClock(t *testing.T) {
+	for _, off := range []time.Duration{3 * time.Minute, -3 * time.Minute} {
+		st := tell(t, world(20, 4), outage(edge502, 0, 20*time.Minute))
+		st.skew = func(r *probe.Result) {
+			if r.Vantage == "v1" {
+				r.At = r.At.Add(off)
+			}
+		}
+		if st.until(0); len(st.effects.Incidents) != 0 {
+			t.Errorf("off by %v: got %v before anything failed", off, st.effects.Incidents[0].ID)
+		}
+		st.wantNotice(NoticeClock, off > 0)
+		st.until(45 * time.Minute)
+		st.wantPages(1, "cdn:nimbus")
+		if first := st.effects.Incidents[0]; first.Onset.Before(st.onset.Add(-time.Second)) || first.PagedAt.Sub(st.onset) > 10*time.Second {
+			t.Errorf("off by %v: got the onset %v, paged at %v", off, first.Onset.Sub(st.onset), first.PagedAt.Sub(st.onset))
+		}
+		if last := st.effects.Incidents[len(st.effects.Incidents)-1]; last.State != StateResolved {
+			t.Errorf("off by %v: got %s at the end", off, last.State)
+		}
+	}
+}
+
+// A process that stood still in an outage neither loses its incident nor opens another.
+func TestAPauseInAnOutage(t *testing.T) {
+	st := tell(t, world(20, 4), outage(edge502, 0, 20*time.Minute)).until(5 * time.Minute)
+	st.wantPages(1, "cdn:nimbus")
+	st.now = st.now.Add(7 * time.Minute)
+	st.e.Jumped(st.now, st.w, "this process stood still for 7m0s")
+	st.until(45 * time.Minute)
+	st.wantPages(1, "cdn:nimbus")
+	if last := st.effects.Incidents[len(st.effects.Incidents)-1]; last.State != StateResolved {
+		t.Errorf("got %s at the end", last.State)
+	}
+}

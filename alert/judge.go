@@ -9,17 +9,18 @@ import (
 
 // What a shared failure must show before it pages, besides its score: detection study, sections 0 and 3.
 const (
-	suspicion     = 4    // score from which all of a domain is asked about
-	withoutOne    = 8    // score that must be left without any one vantage
-	leastControls = 6    // owners outside that must have been seen since the onset
-	mostByChance  = 1e-3 // chance that its members fail no more often than others
-	mostAlone     = 0.05 // likewise, where nothing fails outside, or one that may do so by itself
-	namesIt       = 0.6  // part of the failing owners whose answers name the edge, which makes the share no matter
-	sigmas        = 2    // by which an estimated share may be too high while not all owners were seen
-	asGood        = 3    // scores so near say the same
-	asGoodPart    = 0.05 // likewise, as a part of the score
-	ownersAtOnce  = 100  // owners' incidents opened in one scan; the rest in the next
-	sameSites     = 0.8  // part of the failing owners that two domains have in common where either explains them
+	suspicion     = 4       // score from which all of a domain is asked about
+	withoutOne    = 8       // score that must be left without any one vantage
+	carries       = 2.0 / 3 // part of the failing owners that one vantage alone shows, from which the others must suffice by themselves
+	leastControls = 6       // owners outside that must have been seen since the onset
+	mostByChance  = 1e-3    // chance that its members fail no more often than others
+	mostAlone     = 0.05    // likewise, where nothing fails outside, or one that may do so by itself
+	namesIt       = 0.6     // part of the failing owners whose answers name the edge, which makes the share no matter
+	sigmas        = 2       // by which an estimated share may be too high while not all owners were seen
+	asGood        = 3       // scores so near say the same
+	asGoodPart    = 0.05    // likewise, as a part of the score
+	ownersAtOnce  = 100     // owners' incidents opened in one scan; the rest in the next
+	sameSites     = 0.8     // part of the failing owners that two domains have in common where either explains them
 )
 
 // candidate is a domain that has what a page needs.
@@ -191,8 +192,11 @@ func (e *Engine) seenFromSeveral(d *domain, a *assay, counts []bool) bool {
 		if a.fails-a.onlyAt[p] >= mostFailing {
 			continue // so many are left without it
 		}
-		rest := e.assay(d, counts, p, nil)
-		if !(rest.score >= withoutOne) || rest.fails < float64(min(2, e.p.MinOwners)) {
+		least, owners := float64(withoutOne), min(2, e.p.MinOwners)
+		if a.onlyAt[p] >= carries*a.fails { // the rest may well be what sites do by themselves
+			least, owners = e.threshold(d), e.p.MinOwners
+		}
+		if rest := e.assay(d, counts, p, nil); !(rest.score >= least) || rest.fails < float64(owners) {
 			return false
 		}
 	}

@@ -96,8 +96,10 @@ func openNoise(nameOrFile string) (noiseModel, error) {
 	if err != nil {
 		return noiseModel{}, fmt.Errorf("reading noise %s: %w", nameOrFile, err)
 	}
-	if extra := meta.Undecoded(); len(extra) > 0 {
-		return noiseModel{}, fmt.Errorf("noise %s: %s is no key of it; there are look_failure, onsets_per_year, outage_s and together", nameOrFile, extra[0])
+	for _, key := range meta.Undecoded() {
+		if len(key) == 1 { // those below are a table's, see readQuantiles
+			return noiseModel{}, fmt.Errorf("noise %s: %s is no key of it; there are look_failure, onsets_per_year, outage_s and together", nameOrFile, key)
+		}
 	}
 	n := noiseModel{look: file.Look, together: file.Together}
 	if n.onsets, err = readQuantiles(file.Onsets, 1e6); err != nil {
