@@ -54,7 +54,8 @@ func (e *Engine) blindBy() string {
 	for p := range e.places {
 		well := false
 		for l := range e.lanesAt(p) {
-			well = well || !e.lanes[l].sick
+			la := &e.lanes[l]
+			well = well || !la.sick || la.vouched > la.since && !la.lossy // its anchors answer again
 		}
 		healthy += btoi(well)
 	}

@@ -560,12 +560,12 @@ func (e *Engine) Advance(now time.Time, out *Effects) {
 	e.wants, e.notices = e.wants[:0], e.notices[:0]
 }
 
-// regroupEvery is the least time between two looks at who belongs together.
-const regroupEvery = time.Minute
+// Between two looks at who belongs together lies so much for each site, for a look takes as much longer; and at least a second.
+const regroupEach = 6 * time.Millisecond
 
 // tidyUp brings owners and the count of domains up to date.
 func (e *Engine) tidyUp() {
-	if e.regroup && e.now.sub(e.regrouped) >= regroupEvery {
+	if e.regroup && e.now.sub(e.regrouped) >= max(time.Second, time.Duration(len(e.sites))*regroupEach) {
 		e.regrouped = e.now
 		e.regroupOwners()
 		e.setScratch()

@@ -73,7 +73,7 @@ func (e *Engine) viewDomain(d *domain) DomainView {
 	}
 	w.Suspect = d.swept != 0 && e.now.sub(d.swept) < e.p.Window && d.failing > 0
 	if d.open != nil {
-		w.Open = d.open.ID
+		w.Domain, w.Open = d.open.Domain, d.open.ID // a path has its name from there
 	}
 	return w
 }

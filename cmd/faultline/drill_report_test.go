@@ -12,7 +12,7 @@ import (
 func TestDrillIsHeldAgainstItsExpectation(t *testing.T) {
 	cloudflare, fastly := alert.Domain{Kind: "cdn", Name: "cloudflare"}, alert.Domain{Kind: "cdn", Name: "fastly"}
 	pages := func(at float64, domains ...alert.Domain) *drillReport {
-		r := &drillReport{scope: alert.ScopeGlobal, resolutions: len(domains)}
+		r := &drillReport{endsWell: true, scope: alert.ScopeGlobal, resolutions: len(domains)}
 		for _, d := range domains {
 			r.Pages = append(r.Pages, drillPage{AtS: at, Domain: d})
 		}

@@ -47,7 +47,11 @@ func recorded(t *testing.T, name, path string) *drillReport {
 
 // What was recorded gives the same incidents again, to the second; without a config too.
 func TestReplay(t *testing.T) {
-	for _, name := range []string{"cloudflare-2019-07-02", "facebook-2021-10-04"} {
+	outages := []string{"cloudflare-2019-07-02", "facebook-2021-10-04"}
+	if racing {
+		outages = outages[:1] // the other one lasts for seven hours
+	}
+	for _, name := range outages {
 		path := filepath.Join(t.TempDir(), "results.jsonl")
 		report := recorded(t, name, path)
 		status, out, errs := command(t, "replay", "--json", path)

@@ -408,7 +408,11 @@ func (u *setup) advice(d *daysDomain) string {
 	}
 	switch {
 	case d.Owners < u.policy.MinOwners, d.Missed > 0.05 && d.Owners < need:
-		return fmt.Sprintf("%d owners: too few to page within %s; add %d", d.Owners, budget, max(1, need-d.Owners))
+		who := fmt.Sprintf("%d %s sites", d.Sites, d.Name)
+		if d.Owners != d.Sites {
+			who = fmt.Sprintf("%d owners of %s", d.Owners, who)
+		}
+		return fmt.Sprintf("%s: too few to page within %s; add %d", who, budget, max(1, need-d.Owners))
 	case d.PerYear > u.policy.FalsePages && d.CI95[0] > u.policy.FalsePages:
 		return "pages by chance more often than asked for: look at which sites fail together, and give those of one owner the same owner"
 	case d.Missed > 0.05:

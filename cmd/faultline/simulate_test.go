@@ -71,7 +71,7 @@ func TestSimulateDays(t *testing.T) {
 		}
 	}
 	few, many := rows["cdn:cloudflare"], rows["cdn:fastly"]
-	if few.Missed != 1 || few.TimeToPage != nil || few.Advice != "2 owners: too few to page within one false page a year; add 2" {
+	if few.Missed != 1 || few.TimeToPage != nil || few.Advice != "2 cloudflare sites: too few to page within one false page a year; add 2" {
 		t.Errorf("got %+v", few)
 	}
 	if many.Owners != 8 || many.Missed > 0.5 || many.TimeToPage == nil || many.TimeToPage.P50 > 15 {

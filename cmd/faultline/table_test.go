@@ -30,7 +30,10 @@ func TestDetectionTables(t *testing.T) {
 				t.Fatal(err)
 			}
 			runs := 20
-			if within[name] > 0 {
+			switch {
+			case racing:
+				runs = 2 // the step "detection tables" of .ci/run plays them all
+			case within[name] > 0:
 				runs = 60 // the middle of fewer is anywhere
 			}
 			all := make([]simRun, runs)
@@ -41,7 +44,7 @@ func TestDetectionTables(t *testing.T) {
 			if len(r.Failures) > 0 && (strings.HasPrefix(name, "quiet") || len(r.Failures) > 1) {
 				t.Errorf("got %d of %d runs wrong: %+v", len(r.Failures), runs-r.Excluded, r.Failures)
 			}
-			if most := within[name]; most > 0 && (r.DetectS == nil || r.DetectS.P50 > most) {
+			if most := within[name]; most > 0 && !racing && (r.DetectS == nil || r.DetectS.P50 > most) {
 				t.Errorf("got pages after %+v, want %g s at most in half of the runs", r.DetectS, most)
 			}
 		})

@@ -18,6 +18,10 @@ var (
 		"Sites that belong to the failure domain.", []string{"kind", "name"}, nil)
 	domainFailing = prometheus.NewDesc("faultline_domain_failing_ratio",
 		"Share of the failure domain's owners that are failing.", []string{"kind", "name"}, nil)
+	domainScore = prometheus.NewDesc("faultline_domain_score",
+		"How sure it is that the failure domain fails, in nats; 0 while nothing is suspected.", []string{"kind", "name"}, nil)
+	domainThreshold = prometheus.NewDesc("faultline_domain_threshold",
+		"The score that the failure domain must reach to page.", []string{"kind", "name"}, nil)
 	incidentOpen = prometheus.NewDesc("faultline_incident_open",
 		"Incidents that are not resolved.", []string{"kind", "name", "severity", "scope"}, nil)
 	vantageHealthy = prometheus.NewDesc("faultline_vantage_healthy",
@@ -32,7 +36,7 @@ type viewCollector struct {
 
 // Describe implements prometheus.Collector.
 func (c viewCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{siteUp, siteInfo, domainSites, domainFailing, incidentOpen, vantageHealthy} {
+	for _, d := range []*prometheus.Desc{siteUp, siteInfo, domainSites, domainFailing, domainScore, domainThreshold, incidentOpen, vantageHealthy} {
 		ch <- d
 	}
 }
@@ -47,6 +51,8 @@ func (c viewCollector) Collect(ch chan<- prometheus.Metric) {
 		if d := &v.Domains[n]; d.Quorum || d.Suspect || d.Open != "" {
 			gauge(ch, domainSites, float64(d.Sites), d.Kind, d.Name)
 			gauge(ch, domainFailing, d.Ratio, d.Kind, d.Name)
+			gauge(ch, domainScore, d.Score, d.Kind, d.Name)
+			gauge(ch, domainThreshold, d.Threshold, d.Kind, d.Name)
 		}
 	}
 	collectIncidents(ch, v)
