@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -101,14 +102,24 @@ func (e *Engine) assay(d *domain, counts []bool, without int, inflate []float64)
 	return best
 }
 
-// casesOf are the failing sites of d, in the order of its members.
+// casesOf are the failing sites of d, in the order of its members: those that began to fail at most a Window before the newest
+// one did, and an interval, by which one may be seen later; if that is not longer ago.
 func (e *Engine) casesOf(d *domain, counts []bool, without int, inflate []float64) []aCase {
 	out := e.cases[:0]
 	places := e.atPlaces[:0]
 	k, every := d.part.index(), e.sampling(d).failing
+	newest := stamp(0)
+	for _, m := range d.members {
+		if si := &e.sites[m.site]; si.fails(d.part) && !si.claimed(d) {
+			newest = max(newest, si.spell.since[k])
+		}
+	}
+	if e.now.sub(newest) > e.p.Window {
+		newest = math.MaxInt64 // what fails is no news
+	}
 	for i, m := range d.members {
 		si := &e.sites[m.site]
-		if e.witness(d, m)%every != 0 || !si.fails(d.part) || e.now.sub(si.spell.since[k]) > e.p.Window || si.claimed(d) {
+		if e.witness(d, m)%every != 0 || !si.fails(d.part) || newest.sub(si.spell.since[k]) > e.p.Window+si.Interval || si.claimed(d) {
 			continue
 		}
 		c := aCase{member: i, onset: si.spell.since[k]}

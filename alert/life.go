@@ -113,7 +113,7 @@ func (e *Engine) live(out *Effects) {
 // ClearAfter, but at most for restless times Leave.
 const (
 	calmFor  = 3
-	restless = 4
+	restless = 12
 )
 
 // recovering decides whether a recovering incident returns, or is over: hardly anything has failed for long enough, and
