@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -258,7 +259,8 @@ func TestDrillCloudflare(t *testing.T) {
 		t.Fatalf("building it: %v\n%s", err, out)
 	}
 	var out, errs bytes.Buffer
-	drill := exec.CommandContext(t.Context(), program, "drill", "cloudflare-2019-07-02", "--json", "--speed", "15")
+	records := t.TempDir()
+	drill := exec.CommandContext(t.Context(), program, "drill", "cloudflare-2019-07-02", "--json", "--speed", "15", "--record", records)
 	drill.Stdout, drill.Stderr, drill.WaitDelay = &out, &errs, 10*time.Second
 	if err := drill.Run(); err != nil {
 		t.Fatalf("got %v\n%s\n%s", err, &out, &errs)
@@ -280,6 +282,34 @@ func TestDrillCloudflare(t *testing.T) {
 		if text := r.Pages[0].Text; !strings.Contains(text, want) && !strings.Contains(text, "sites from") {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
+	}
+	replayedAsDrilled(t, records, &r)
+}
+
+// replayedAsDrilled holds what comes of a drill's recording against the drill: the same page and the same end, to the second, but
+// for the time that delivering them took.
+func replayedAsDrilled(t *testing.T, records string, r *drillReport) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(records, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("the drill was not recorded", err)
+	}
+	status, out, errs := command(t, append([]string{"replay", "--json"}, files...)...)
+	if status != exitOK || errs != "" || strings.Count(out, "\n") != 1 {
+		t.Fatalf("got status %d, %s\n%s", status, errs, out)
+	}
+	var again replayed
+	if err := json.Unmarshal([]byte(out), &again); err != nil {
+		t.Fatal(err)
+	}
+	onset, err := time.Parse(time.RFC3339, r.Onset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paged, resolved := again.PagedAt.Sub(onset).Seconds(), again.ResolvedAt.Sub(onset).Seconds()
+	const delivery = 2 // scenario seconds
+	if again.Domain != r.Pages[0].Domain || math.Abs(paged-r.Pages[0].AtS) > 1+delivery || r.ResolvedS == nil || math.Abs(resolved-*r.ResolvedS) > 1+delivery {
+		t.Errorf("got %v, paged at %.1f s, resolved at %.1f s, want %+v, resolved at %v", again.Domain, paged, resolved, r.Pages[0], r.ResolvedS)
 	}
 }
 
