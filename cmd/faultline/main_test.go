@@ -315,14 +315,14 @@ func replayedAsDrilled(t *testing.T, records string, r *drillReport) {
 
 // Killed in the middle of an outage, and started again: nobody is paged twice, the onset and who fronts the sites are kept.
 func TestKilledInTheOutage(t *testing.T) {
-	p := newPlay(t, outage, 15, "[alert]", "[alert]\nresolve_after = \"1m\"")
-	first := startChild(t, nil, "run", "--config", p.config, "--speed", "15")
+	p := newPlay(t, strings.Replace(outage, "at_s = 300", "at_s = 150", 1), 6, "[alert]", "[alert]\nresolve_after = \"1m\"")
+	first := startChild(t, nil, "run", "--config", p.config, "--speed", "6")
 	p.begin()
 	eventually(t, 60*time.Second, "the page", func() bool { return len(p.hooks(t, "page")) > 0 })
-	eventually(t, 30*time.Second, "a minute of outage", func() bool { return time.Since(p.onset) > 5*time.Second })
+	eventually(t, 30*time.Second, "a minute of outage", func() bool { return time.Since(p.onset) > 10*time.Second })
 	first.kill()
 
-	startChild(t, nil, "run", "--config", p.config, "--speed", "15")
+	startChild(t, nil, "run", "--config", p.config, "--speed", "6")
 	eventually(t, 10*time.Second, "the daemon to answer again", func() bool {
 		status, _ := control(t, p.socket(), http.MethodGet, "/-/ready")
 		return status == http.StatusOK
