@@ -27,7 +27,8 @@ const (
 	drillWarmup  = 100 * time.Second
 	drillAfter   = 15 * time.Minute
 	drillNoPage  = 2 * time.Minute
-	drillVisible = 2 * time.Hour // a longer outage is played as an excerpt
+	drillLinger  = 30 * time.Second // after all is over
+	drillVisible = 2 * time.Hour    // a longer outage is played as an excerpt
 )
 
 func drillCommand() *cobra.Command {
@@ -282,8 +283,12 @@ func (s *stage) follow(ctx context.Context, receiver *simnet.Receiver) {
 			s.delivered(d)
 			shown++
 		}
-		if now.After(end) || now.After(quietEnd) && s.over() {
+		if now.After(end) {
 			return
+		}
+		if now.After(quietEnd) && s.over() {
+			quietEnd = end
+			end = now.Add(min(scaled(drillLinger, s.speed), end.Sub(now))) // a recording shows by its last results what the end followed from
 		}
 	}
 }
