@@ -48,9 +48,12 @@ func (i *Incident) Title() string {
 type Line struct{ Head, Body string }
 
 // Text is Lines for where only plain text goes.
-func (i *Incident) Text() string {
+func (i *Incident) Text() string { return TextOf(i.Lines()) }
+
+// TextOf sets lines as plain text.
+func TextOf(lines []Line) string {
 	var b strings.Builder
-	for _, l := range i.Lines() {
+	for _, l := range lines {
 		if l.Head != "" {
 			l.Head += ":"
 		}

@@ -39,8 +39,8 @@ func (c *fakeChannel) Deliver(ctx context.Context, m Message) error {
 		}
 	}
 	what := ""
-	if m.Notice != nil {
-		what = m.Notice.ID
+	if m.Incident == nil {
+		what = m.Notices[0].ID
 	} else {
 		what = fmt.Sprintf("%s.%d", m.Incident.ID, m.Incident.Rev)
 	}

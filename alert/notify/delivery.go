@@ -40,12 +40,3 @@ type Book interface {
 type Channel interface {
 	Deliver(ctx context.Context, m Message) error
 }
-
-// Message is what a channel delivers: an incident as it is now, or a notice; exactly one is set. The channel must not
-// change what it points at.
-type Message struct {
-	Incident *alert.Incident
-	Notice   *alert.Notice
-	First    bool // the channel has not taken anything of this incident yet, or no page of one that has become a page
-	Test     bool // someone wants to see the channel work; what the message tells is made up
-}

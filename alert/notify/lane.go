@@ -185,7 +185,7 @@ func (d *Deliverer) deliverNotice(ctx context.Context, stop <-chan struct{}, l *
 	var x Delivery
 	x.Want = 1
 	for {
-		err := d.try(ctx, l, &Message{Notice: &q.notice, First: true})
+		err := d.try(ctx, l, &Message{Notices: []alert.Notice{q.notice}, First: true})
 		if err != nil && ctx.Err() != nil {
 			return
 		}

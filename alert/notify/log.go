@@ -15,14 +15,14 @@ type Log struct{ Logger zerolog.Logger }
 func (l Log) Deliver(_ context.Context, m Message) error {
 	event := m.Event()
 	e := l.Logger.Info()
-	if event == EventPage || event == EventUpdate && m.Incident.Severity == alert.SeverityPage {
+	if m.Severity() == alert.SeverityPage && event != EventResolved && event != EventRecovering {
 		e = l.Logger.Warn()
 	}
 	e = e.Str("event", string(event)).Str("key", m.Key())
 	if i := m.Incident; i != nil {
 		e = e.Str("incident", i.ID).Uint64("rev", i.Rev).Stringer("domain", i.Domain).Str("severity", string(i.Severity))
 	} else {
-		e = e.Str("kind", m.Notice.Kind)
+		e = e.Int("notices", len(m.Notices))
 	}
 	e.Str("title", m.Title()).Str("text", m.Text()).Msg("notification")
 	return nil

@@ -151,10 +151,10 @@ func TestEvent(t *testing.T) {
 	f(over(page("a", 1)), false, EventResolved)
 	f(minor(page("a", 1)), true, EventNotice)
 	f(minor(page("a", 2)), false, EventUpdate)
-	if got := (&Message{Notice: &alert.Notice{}}).Event(); got != EventNotice {
+	if got := (&Message{Notices: []alert.Notice{{}}}).Event(); got != EventNotice {
 		t.Errorf("got %q, want notice", got)
 	}
-	if got := (&Message{Notice: &alert.Notice{}, Test: true}).Event(); got != EventTest {
+	if got := (&Message{Notices: []alert.Notice{{}}, Test: true}).Event(); got != EventTest {
 		t.Errorf("got %q, want test", got)
 	}
 }

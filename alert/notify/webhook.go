@@ -24,13 +24,14 @@ import (
 //
 //	{
 //	  "version": 1,
-//	  "event": "page",            // page, update, recovering, resolved, notice or test
-//	  "key": "faultline/main/cdn/cloudflare", // the same for all that is said of one thing
+//	  "event": "page",            // page, update, acknowledged, reminder, recovering, resolved, notice or test
+//	  "key": "faultline/main/cdn/cloudflare", // the same for all that is said of one thing; several notices have none
 //	  "severity": "page",         // page or notice
 //	  "title": "…",               // at most 160 characters
 //	  "text": "…",                // in full, several lines
 //	  "incident": {…},            // alert.Incident; of one ID, a higher rev is newer
-//	  "notice": {…}               // alert.Notice; one of the two is there
+//	  "notices": [{…}],           // alert.Notice, those of an interval; one of the two is there
+//	  "link": "https://…"         // to the incident's page, if [daemon] url is set
 //	}
 //
 // A message is sent until it is accepted, with any status 2xx, and can so arrive twice: Idempotency-Key is then the same.
@@ -87,7 +88,8 @@ type webhookBody struct {
 	Title    string          `json:"title"`
 	Text     string          `json:"text"`
 	Incident *alert.Incident `json:"incident,omitempty"`
-	Notice   *alert.Notice   `json:"notice,omitempty"`
+	Notices  []alert.Notice  `json:"notices,omitempty"`
+	Link     string          `json:"link,omitempty"`
 }
 
 // Deliver posts m.
@@ -107,11 +109,8 @@ func (w *Webhook) Deliver(ctx context.Context, m Message) error {
 
 func (w *Webhook) request(ctx context.Context, m *Message) (*http.Request, error) {
 	b := webhookBody{
-		Version: 1, Event: m.Event(), Key: m.Key(), Severity: alert.SeverityNotice, Title: m.Title(), Text: m.Text(),
-		Incident: m.Incident, Notice: m.Notice,
-	}
-	if m.Incident != nil {
-		b.Severity = m.Incident.Severity
+		Version: 1, Event: m.Event(), Key: m.Key(), Severity: m.Severity(), Title: m.Title(), Text: m.Text(),
+		Incident: m.Incident, Notices: m.Notices, Link: m.Link,
 	}
 	body, err := json.Marshal(b)
 	if err != nil {
@@ -123,7 +122,7 @@ func (w *Webhook) request(ctx context.Context, m *Message) (*http.Request, error
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "faultline")
-	req.Header.Set("Idempotency-Key", idempotencyKey(m))
+	req.Header.Set("Idempotency-Key", url.PathEscape(m.ID())) // names come from a config: a header takes only part of what they may hold
 	if w.secret != "" {
 		req.Header.Set("X-Faultline-Signature", signature(w.secret, body))
 	}
@@ -134,18 +133,6 @@ func signature(secret string, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(body)
 	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
-}
-
-// idempotencyKey is the same for repeats of one message only. The next outage under the same key begins its revisions
-// anew, so the ID belongs to it.
-func idempotencyKey(m *Message) string {
-	s := m.Key() + "/"
-	if i := m.Incident; i != nil {
-		s += i.ID + "/" + strconv.FormatUint(i.Rev, 10)
-	} else {
-		s += m.Notice.ID
-	}
-	return url.PathEscape(s) // names come from a config: a header takes only part of what they may hold
 }
 
 func (w *Webhook) judge(resp *http.Response) error {

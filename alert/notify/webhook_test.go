@@ -118,9 +118,9 @@ func TestWebhookJSON(t *testing.T) {
 	end := over(i)
 	f(Message{Incident: &end}, "resolved.json")
 	n := alert.Notice{ID: "n1", Kind: alert.NoticeSite, At: t0, Key: "site/lihkg", Site: "lihkg", Text: "lihkg fails alone for 2 min"}
-	f(Message{Notice: &n}, "notice.json")
+	f(Message{Notices: []alert.Notice{n}}, "notice.json")
 	n.Text = strings.Repeat("界", 200)
-	f(Message{Notice: &n, Test: true}, "test.json")
+	f(Message{Notices: []alert.Notice{n}, Test: true}, "test.json")
 }
 
 func TestWebhookHeaders(t *testing.T) {
@@ -312,7 +312,7 @@ func TestLog(t *testing.T) {
 	c := Log{zerolog.New(&b)}
 	i := founding()
 	n := alert.Notice{ID: "n", Kind: alert.NoticeSite, Key: "site/x", Text: "two\nlines"}
-	for _, m := range []Message{{Incident: &i, First: true}, {Notice: &n}, {Notice: &n, Test: true}} {
+	for _, m := range []Message{{Incident: &i, First: true}, {Notices: []alert.Notice{n}}, {Notices: []alert.Notice{n}, Test: true}} {
 		if err := c.Deliver(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}

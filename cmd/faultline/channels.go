@@ -19,7 +19,7 @@ func notifyChannels(c *config.Config, log zerolog.Logger) ([]notify.NamedChannel
 		named := notify.NamedChannel{Name: ch.Name, Notices: ch.Notices}
 		switch ch.Kind {
 		case "webhook":
-			w, err := notify.NewWebhook(ch.URL, ch.Secret)
+			w, err := notify.NewWebhook(ch.Webhook.URL, ch.Webhook.Secret)
 			if err != nil {
 				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
 			}

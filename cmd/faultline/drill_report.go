@@ -91,7 +91,7 @@ type hook struct {
 	Title    string          `json:"title"`
 	Text     string          `json:"text"`
 	Incident *alert.Incident `json:"incident"`
-	Notice   *alert.Notice   `json:"notice"`
+	Notices  []alert.Notice  `json:"notices"`
 }
 
 // delivered enters and shows what the receiver got.
@@ -106,10 +106,11 @@ func (s *stage) delivered(d simnet.Delivery) {
 	}
 	at := s.at(d.At)
 	switch {
-	case h.Notice != nil:
-		n := h.Notice
-		s.report.Notices = append(s.report.Notices, drillNotice{at, n.Kind, n.Domain, n.Vantage, n.Text})
-		s.line(d.At, "notice %s: %s", n.Kind, n.Text)
+	case len(h.Notices) > 0:
+		for _, n := range h.Notices {
+			s.report.Notices = append(s.report.Notices, drillNotice{at, n.Kind, n.Domain, n.Vantage, n.Text})
+			s.line(d.At, "notice %s: %s", n.Kind, n.Text)
+		}
 	case h.Incident == nil:
 		s.line(d.At, "%s: %s", h.Event, h.Title)
 	case h.Severity != alert.SeverityPage:

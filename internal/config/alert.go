@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -67,63 +66,6 @@ func quoted(list []string) string {
 		parts[i] = fmt.Sprintf("%q", s)
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
-}
-
-// channels reads every [[channel]].
-func (r *reader) channels(ts []*table) []Channel {
-	names := map[string]string{}
-	var out []Channel
-	for _, t := range ts {
-		c := Channel{Name: r.uniqueName(t, names, "channel")}
-		if !t.has("kind") {
-			r.problem(t.path, "it has no kind; write kind = \"webhook\" or kind = \"log\"")
-		}
-		c.Kind = t.oneOf("kind", "log", "log", "webhook")
-		c.Notices = t.boolean("notices", c.Kind == "log")
-		if c.Kind == "webhook" {
-			c.URL = t.secret("url")
-			c.Secret = t.secret("secret")
-			r.webhook(t, &c)
-		}
-		t.done()
-		out = append(out, c)
-	}
-	if len(out) == 0 {
-		out = []Channel{{Name: "log", Kind: "log", Notices: true}}
-	}
-	return out
-}
-
-// secret takes a value that is given in the file, or in another file that key_file names. It is never repeated in a message.
-func (t *table) secret(key string) string {
-	value, file := t.str(key, ""), t.r.path(t.str(key+"_file", ""))
-	if file == "" {
-		return value
-	}
-	if value != "" {
-		t.problem(key+"_file", "%s is given too; write one of the two", key)
-	}
-	b, err := readFile(file)
-	if err != nil {
-		t.problem(key+"_file", "%v; write the path of a file that holds it", err)
-	}
-	return strings.TrimSpace(string(b))
-}
-
-func (r *reader) webhook(t *table, c *Channel) {
-	u, err := url.Parse(c.URL)
-	switch {
-	case c.URL == "":
-		r.problem(t.path, "it has no url; write url = \"https://…\", or url_file = \"…\" to keep it out of this file")
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		t.problem("url", "it is no URL; write one as in \"https://pager.example/hook\"")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		r.warn(t.at("url"), "it goes over plain http: whoever is on the way can read and forge pages; https would be right")
-	}
-}
-
-func isLoopback(host string) bool {
-	return host == "localhost" || strings.HasPrefix(host, "127.") || host == "::1"
 }
 
 // pace asks for room for the probes of every vantage, over every family. One site that lacks it is told.

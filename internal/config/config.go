@@ -67,20 +67,6 @@ type Probe struct {
 	Recheck, Habit, DNSTry time.Duration
 }
 
-// Delivery holds the times of deliveries; see notify.Config.
-type Delivery struct {
-	Timeout, BackoffBase, BackoffCap time.Duration
-}
-
-// Channel is a way to reach people.
-type Channel struct {
-	Name    string
-	Kind    string // "log" or "webhook"
-	Notices bool   // it takes notices too
-	URL     string // of a webhook; a secret
-	Secret  string // signs what a webhook sends; "" = unsigned
-}
-
 // maxFile bounds a config, and every file that it names.
 const maxFile = 64 << 20
 

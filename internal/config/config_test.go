@@ -125,8 +125,8 @@ func TestSecretsFromFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Channel{Name: "pager", Kind: "webhook", URL: "https://pager.example/t0k3n"}); c.Channels[0] != want {
-		t.Errorf("got %+v, want %+v", c.Channels[0], want)
+	if got, want := c.Channels[0].Webhook, (Webhook{URL: "https://pager.example/t0k3n"}); *got != want {
+		t.Errorf("got %+v, want %+v", *got, want)
 	}
 }
 
@@ -230,9 +230,14 @@ func TestExampleIsComplete(t *testing.T) {
 
 	r := &reader{file: path, lines: map[string]int{}, keys: map[string]string{}}
 	all := map[string]any{}
-	for _, section := range []string{"vantage", "site", "site_list", "channel"} {
-		all[section] = []map[string]any{{"kind": "webhook"}}
+	for _, section := range []string{"vantage", "site", "site_list"} {
+		all[section] = []map[string]any{{}}
 	}
+	var channels []map[string]any
+	for _, kind := range channelKinds {
+		channels = append(channels, map[string]any{"kind": kind})
+	}
+	all["channel"] = channels
 	r.config(&table{r: r, m: all}, testHost(t))
 	given := exampleKeys(string(text))
 	shared := map[string]bool{} // what a section takes from [defaults] is written there
