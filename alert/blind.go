@@ -31,6 +31,7 @@ func (e *Engine) watchBlind(out *Effects) {
 		return
 	}
 	b.next = e.now.add(e.p.Blind / lookEvery)
+	e.watchLost()
 	why := e.blindBy()
 	switch {
 	case why != "" && b.open != nil:

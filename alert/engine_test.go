@@ -31,7 +31,8 @@ type story struct {
 	shape   func(r *probe.Result, since time.Duration)                               // gives results more than a verdict; nil = nothing
 	skew    func(r *probe.Result)                                                    // changes results as they are told; nil = not
 	onset   time.Time
-	deaf    bool // wants are dropped
+	lost    func(vantage string, since time.Duration) bool // a vantage's results never come; nil = they do
+	deaf    bool                                           // wants are dropped
 	effects Effects
 	wanted  int
 }
@@ -202,7 +203,9 @@ func (st *story) probe(task probe.Task) {
 		st.shape(&r, st.now.Sub(st.onset))
 		r.At = st.now.Add(r.Time.Total)
 	}
-	heap.Push(&st.queue, event{r.At, r, st.seq})
+	if st.lost == nil || !st.lost(task.Vantage.Name, st.now.Sub(st.onset)) {
+		heap.Push(&st.queue, event{r.At, r, st.seq})
+	}
 }
 
 func (st *story) advance() {

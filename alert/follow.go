@@ -11,7 +11,7 @@ func (e *Engine) follow(i *incident) {
 	for n := range i.members {
 		i.members[n].Now = false // one that has moved away is no longer followed
 	}
-	f := following{incident: i, onset: stampOf(i.Onset), nowAt: make([]bool, e.places), seenAt: e.seenAt[:e.places]}
+	f := following{incident: i, onset: stampOf(i.Onset), nowAt: make([]int, e.places), seenAt: e.seenAt[:e.places]}
 	clear(f.seenAt)
 	e.epoch++
 	for _, m := range i.d.members {
@@ -20,7 +20,7 @@ func (e *Engine) follow(i *incident) {
 		}
 	}
 	for p := range e.places {
-		f.failing.Vantages += btoi(f.nowAt[p])
+		f.failing.Vantages += btoi(f.nowAt[p] > 0)
 		f.of.Vantages += btoi(f.seenAt[p] > 0)
 	}
 	i.Of = Counts{max(i.Of.Sites, f.of.Sites), max(i.Of.Owners, f.of.Owners), max(i.Of.Vantages, f.of.Vantages)}
@@ -28,6 +28,7 @@ func (e *Engine) follow(i *incident) {
 		i.worst(f.failing)
 		i.scope(e, f.seenAt)
 	}
+	e.chart(&f)
 }
 
 // following is one look at an incident.
@@ -35,8 +36,8 @@ type following struct {
 	*incident
 	onset       stamp
 	failing, of Counts
-	nowAt       []bool // by place: a member fails there
-	seenAt      []int  // by place: sites seen there since the onset
+	nowAt       []int // by place: members that fail there
+	seenAt      []int // by place: sites seen there since the onset
 }
 
 // followSite brings up to now what an incident knows of site s: whether it fails, whether it was seen since the onset.
@@ -64,7 +65,8 @@ func (e *Engine) followSite(f *following, s int) {
 		m.last = max(m.last, c.at)
 		e.show(f.incident, m, l)
 		if !e.stale(s, c) {
-			bad, f.nowAt[p] = true, true
+			bad = true
+			f.nowAt[p]++
 		}
 	}
 	if n >= 0 {

@@ -92,7 +92,8 @@ type Incident struct {
 	PagedAt      time.Time `json:"paged_at,omitzero"`      // when it was decided to wake someone; zero for a notice only
 	RecoveringAt time.Time `json:"recovering_at,omitzero"` // since when its members answer again
 	ResolvedAt   time.Time `json:"resolved_at,omitzero"`
-	Waves        int       `json:"waves"` // 1 + how often it came back before it was resolved
+	Waves        int       `json:"waves"`         // 1 + how often it came back before it was resolved
+	Ack          *Ack      `json:"ack,omitempty"` // nil = nobody has taken it on
 
 	Failing Counts   `json:"failing"`           // members failing now, or, once recovering, at the worst
 	Of      Counts   `json:"of"`                // members that were seen since the onset
@@ -101,13 +102,23 @@ type Incident struct {
 	Fine    []string `json:"fine,omitempty"`    // what is not failing, a phrase each ("fastly: 10 of 10 owners answer")
 
 	Evidence []probe.Result `json:"evidence,omitempty"` // first failing answers of different sites; at most MaxEvidence
+	Course   []Point        `json:"course,omitempty"`   // how much failed when; at most MaxCourse
 }
 
 // Bounds of what an incident carries.
 const (
 	MaxMembers  = 200
 	MaxEvidence = 8
+	MaxCourse   = 240
 )
+
+// Point is how much of a failure domain failed at a time.
+type Point struct {
+	At       time.Time      `json:"at"`
+	Failing  int            `json:"failing"`            // sites
+	Of       int            `json:"of"`                 // sites that were seen since the onset
+	Vantages map[string]int `json:"vantages,omitempty"` // of those seen from each, how many per cent fail there
+}
 
 // Counts counts the distinct things an incident is about.
 type Counts struct {

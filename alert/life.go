@@ -24,9 +24,10 @@ type incident struct {
 	toldAt   stamp
 	told     Counts
 	toldAs   Scope
-	cleared  stamp  // when Recovering was decided
-	unrest   stamp  // when, since then, too many failed for it to be resolved
-	because  string // the reason that assess added last
+	cleared  stamp         // when Recovering was decided
+	unrest   stamp         // when, since then, too many failed for it to be resolved
+	because  string        // the reason that assess added last
+	charted  time.Duration // least time between two points of Course
 }
 
 // member is a failing site of an open incident.
@@ -309,7 +310,7 @@ func (e *Engine) emit(i *incident, out *Effects) {
 func (i *incident) snapshot() Incident {
 	c := i.Incident
 	c.Why, c.Regions, c.Fine, c.Or = slices.Clone(c.Why), slices.Clone(c.Regions), slices.Clone(c.Fine), slices.Clone(c.Or)
-	c.Evidence = slices.Clone(c.Evidence)
+	c.Evidence, c.Course = slices.Clone(c.Evidence), slices.Clone(c.Course)
 	c.Members = make([]Member, 0, min(len(i.members), MaxMembers))
 	for k := range min(len(i.members), MaxMembers) {
 		m := i.members[k].Member

@@ -89,6 +89,9 @@ func (i *Incident) Lines() []Line {
 	line("Probably", assessmentWords[i.Assessment])
 	line("because", i.Why...)
 	line("Look at", i.whereToLook())
+	if i.Ack != nil {
+		line("Taken on", i.Ack.words())
+	}
 	line("Incident", i.ID)
 	return out
 }

@@ -28,6 +28,7 @@ type Policy struct {
 	Hold       time.Duration // least time for a vantage's anchors to answer before they are asked again, and for a larger domain to be seen
 	Strange    time.Duration // owners fail together without proof for so long: that is told
 	Blind      time.Duration // too little is seen for so long: that pages
+	Lost       time.Duration // a vantage that has sent nothing for so long is told
 	Quarantine time.Duration // a sick vantage is left out for at least so long
 	ClearAfter time.Duration // failing share below a tenth for so long: recovering
 	Resolve    time.Duration // recovering for so long: resolved
@@ -51,7 +52,7 @@ func DefaultPolicy() Policy {
 	return Policy{
 		Fleet:      "main",
 		FalsePages: 1, MinOwners: 3, MinVantages: 2, MinShare: 0.5,
-		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 2 * time.Second, Strange: 240 * time.Second, Blind: 30 * time.Second, Quarantine: 60 * time.Second,
+		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 2 * time.Second, Strange: 240 * time.Second, Blind: 30 * time.Second, Lost: 5 * time.Minute, Quarantine: 60 * time.Second,
 		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Leave: 30 * time.Minute, Alone: 30 * time.Second, Update: 60 * time.Second,
 		Unobservable: 30 * time.Minute, Accustom: 24 * time.Hour,
 		SweepTimeout: 3 * time.Second, SweepBy: 2 * time.Second, SweepEvery: 10 * time.Second,
@@ -62,7 +63,7 @@ func DefaultPolicy() Policy {
 // Scale divides every duration of p by n: a drill's time runs n times as fast.
 func (p Policy) Scale(n float64) Policy {
 	for _, d := range []*time.Duration{
-		&p.Window, &p.Quiet, &p.Hold, &p.Strange, &p.Blind, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Leave, &p.Alone, &p.Update,
+		&p.Window, &p.Quiet, &p.Hold, &p.Strange, &p.Blind, &p.Lost, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Leave, &p.Alone, &p.Update,
 		&p.Unobservable, &p.Accustom,
 		&p.SweepTimeout, &p.SweepBy, &p.SweepEvery, &p.ScanEvery, &p.SlowEvery,
 	} {

@@ -2,18 +2,24 @@ package notify
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/probe"
 )
 
 // Config is what a Deliverer works with. Durations that are zero get the default named beside them.
 type Config struct {
 	Book     Book
 	Channels []NamedChannel // with different names
+	Routes   []Route
+	Site     func(name string) *probe.Site // of a name, for routes; nil = not known
+	Silences *alert.Silences               // nil = none; see SetSilences
+	Link     func(incident string) string  // to the page of an incident, by its ID; nil = none
 	Log      zerolog.Logger
 
 	Timeout     time.Duration // of one attempt; 10 s
@@ -29,26 +35,20 @@ type Config struct {
 	OnStoreError func(error)
 }
 
-// NamedChannel is a channel with the name that deliveries know it by.
-type NamedChannel struct {
-	Name    string
-	Channel Channel
-	Notices bool // it takes notices too
-}
-
 // Outcome is how an attempt ended, or what became of a message without one.
 type Outcome string
 
 // The outcomes.
 const (
 	OutcomeAccepted Outcome = "accepted"
-	OutcomeFailed   Outcome = "failed"  // will be tried again
-	OutcomeRefused  Outcome = "refused" // for good
-	OutcomeDropped  Outcome = "dropped" // a notice: failed too often, or too many were waiting
+	OutcomeFailed   Outcome = "failed"   // will be tried again
+	OutcomeRefused  Outcome = "refused"  // for good
+	OutcomeDropped  Outcome = "dropped"  // a notice: failed too often, or too many were waiting
+	OutcomeSilenced Outcome = "silenced" // it began and ended while a silence held
 )
 
 // Outcomes are all there are, for metrics.
-var Outcomes = []Outcome{OutcomeAccepted, OutcomeFailed, OutcomeRefused, OutcomeDropped}
+var Outcomes = []Outcome{OutcomeAccepted, OutcomeFailed, OutcomeRefused, OutcomeDropped, OutcomeSilenced}
 
 // Bounds of what is kept in memory.
 const (
@@ -61,7 +61,9 @@ type Deliverer struct {
 	c     Config
 	wake  chan struct{} // holds one token: there is something for Run
 	lanes []*lane
-	book  keeper // of Run's goroutine
+	route Router
+	book  keeper    // of Run's goroutine
+	next  time.Time // likewise: when something is to be repeated or taken over, or a silence changes; zero = never
 
 	mu        sync.Mutex // guards all that follows, and the lanes; never held while anything waits
 	mail      map[string]letter
@@ -69,6 +71,8 @@ type Deliverer struct {
 	incidents map[string]alert.Incident
 	unsaved   map[string]bool // by Incident.ID; true = the incident too, not its deliveries only
 	orphans   []Delivery      // of channels that are no more: saved once, so that the Book can forget them
+	silences  *alert.Silences // nil = none
+	held      []alert.Notice  // that silences keep back
 }
 
 // letter is the newest state of an incident, and when the oldest that it stands for was told.
@@ -85,8 +89,11 @@ func NewDeliverer(c Config, incidents []alert.Incident, ds []Delivery) *Delivere
 	setDefault(&c.Backoff.Cap, 60*time.Second)
 	setDefault(&c.SaveTimeout, 2*time.Second)
 	setDefault(&c.Grace, 5*time.Second)
+	if c.Site == nil {
+		c.Site = func(string) *probe.Site { return nil }
+	}
 	d := &Deliverer{
-		c: c, wake: make(chan struct{}, 1),
+		c: c, wake: make(chan struct{}, 1), route: Router{c.Routes, c.Channels, c.Site}, silences: c.Silences,
 		mail: map[string]letter{}, incidents: map[string]alert.Incident{}, unsaved: map[string]bool{},
 	}
 	for _, ch := range c.Channels {
@@ -125,11 +132,19 @@ func (d *Deliverer) restore(now time.Time, ds []Delivery) {
 			x.Gone = "the channel is not configured any more"
 			d.orphans = append(d.orphans, x)
 		default:
-			x.Gone = ""
+			if x.Silenced == "" {
+				x.Gone = ""
+			}
 			if x.NotBefore.After(farthest) { // the clock was wrong, then or now
 				x.NotBefore = time.Time{}
 			}
-			l.put(x, now)
+			if x.Since.IsZero() || x.Since.After(now) {
+				x.Since = now
+			}
+			if x.Took.After(now) {
+				x.Took = now
+			}
+			l.put(x)
 		}
 	}
 }
@@ -158,21 +173,47 @@ func (d *Deliverer) Tell(incidents []alert.Incident, notices []alert.Notice) {
 	nudge(d.wake)
 }
 
+// queueNotices puts notices in the way of the channels that take them, but for those that are silenced: these wait for the
+// silence to end, and are told then unless what they say is over.
 func (d *Deliverer) queueNotices(now time.Time, notices []alert.Notice) (dropped []*lane) {
+	for _, n := range notices {
+		was := len(d.held)
+		d.held = slices.DeleteFunc(d.held, func(h alert.Notice) bool { return h.Key == n.Key })
+		switch {
+		case d.silences != nil && d.silences.OfNotice(now, &n) != nil:
+			if !n.Over && len(d.held) < maxNotices {
+				d.held = append(d.held, n)
+			}
+		case n.Over && len(d.held) < was: // nobody was told of it
+		default:
+			dropped = append(dropped, d.queueNotice(now, n)...)
+		}
+	}
+	return dropped
+}
+
+func (d *Deliverer) queueNotice(now time.Time, n alert.Notice) (dropped []*lane) {
+	to := d.route.OfNotice(&n)
 	for _, l := range d.lanes {
-		if !l.Notices || len(notices) == 0 {
+		if !slices.Contains(to, l.Name) {
 			continue
 		}
-		for _, n := range notices {
-			if len(l.notices) >= maxNotices {
-				l.notices = l.notices[1:]
-				dropped = append(dropped, l)
-			}
-			l.notices = append(l.notices, queued{n, now})
+		if len(l.notices) >= maxNotices {
+			l.notices = l.notices[1:]
+			dropped = append(dropped, l)
 		}
+		l.notices = append(l.notices, queued{n, now})
 		nudge(l.noticed)
 	}
 	return dropped
+}
+
+// SetSilences goes on with other silences. It never blocks for long.
+func (d *Deliverer) SetSilences(s *alert.Silences) {
+	d.mu.Lock()
+	d.silences = s
+	d.mu.Unlock()
+	nudge(d.wake)
 }
 
 // Pending is how many messages are still to be accepted, or refused, by a channel.
@@ -225,7 +266,7 @@ func (d *Deliverer) wait(done <-chan struct{}) {
 	select {
 	case <-done:
 	case <-d.wake:
-	case <-again.at(d.saveAgain()):
+	case <-again.at(earlier(d.saveAgain(), d.next)):
 	case err := <-d.book.running:
 		d.saved(err)
 	}
@@ -255,18 +296,21 @@ func (d *Deliverer) release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	planned := d.plan()
-	for _, l := range d.lanes {
-		for _, x := range planned {
-			if x.Channel == l.Name {
-				l.put(x, d.opened[x.Incident].told)
-			}
-		}
-		nudge(l.wake)
-	}
 	for id, m := range d.opened {
 		d.incidents[id] = m.incident
 	}
+	for _, l := range d.lanes {
+		for _, x := range planned {
+			if x.Channel == l.Name {
+				l.put(x)
+			}
+		}
+	}
 	d.opened = nil
+	d.age(time.Now())
+	for _, l := range d.lanes {
+		nudge(l.wake)
+	}
 	d.forget()
 }
 
@@ -276,13 +320,11 @@ func (d *Deliverer) plan() []Delivery {
 	for _, m := range d.opened {
 		changed = append(changed, m.incident)
 	}
-	var routes []Route
 	var have []Delivery
 	for _, l := range d.lanes {
-		routes = append(routes, Route{l.Name, l.Notices})
 		have = append(have, l.ds...)
 	}
-	return Plan(changed, routes, have)
+	return Plan(changed, func(id string) time.Time { return d.opened[id].told }, d.route.Of, have)
 }
 
 // forget drops the incidents that are over, delivered and saved. d.mu is held.

@@ -25,6 +25,8 @@ type fakeChannel struct {
 	n     int
 	took  []string
 	tried []time.Time
+
+	messages []Message // those that it took
 }
 
 func (c *fakeChannel) Deliver(ctx context.Context, m Message) error {
@@ -47,6 +49,7 @@ func (c *fakeChannel) Deliver(ctx context.Context, m Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.took = append(c.took, string(m.Event())+" "+what)
+	c.messages = append(c.messages, m)
 	return nil
 }
 
@@ -137,7 +140,7 @@ func TestDeliverLife(t *testing.T) {
 		pager, log, book := &fakeChannel{}, &fakeChannel{}, &fakeBook{}
 		outcomes := map[string]int{}
 		d, stop := running(t, Config{
-			Book: book, Channels: []NamedChannel{{"pager", pager, false}, {"log", log, true}},
+			Book: book, Channels: []NamedChannel{{Name: "pager", Channel: pager, Notices: false}, {Name: "log", Channel: log, Notices: true}},
 			OnOutcome: func(channel string, o Outcome, latency time.Duration) {
 				if latency != 0 {
 					t.Errorf("%s %s took %v", channel, o, latency)
@@ -158,7 +161,8 @@ func TestDeliverLife(t *testing.T) {
 		if got := d.Pending(); got != 0 {
 			t.Errorf("%d are pending", got)
 		}
-		if got, want := book.get("a", "pager"), (Delivery{Incident: "a", Channel: "pager", Want: 4, Acked: 4, Paged: true}); got != want {
+		got := book.get("a", "pager")
+		if want := (Delivery{Incident: "a", Channel: "pager", Want: 4, Acked: 4, Paged: true, Since: got.Took, Took: got.Took}); got != want {
 			t.Errorf("the book holds %+v, want %+v", got, want)
 		}
 		if len(d.incidents) != 1 {
@@ -176,7 +180,7 @@ func TestDeliverLife(t *testing.T) {
 func TestNoticeThatBecomesAPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pager, log := &fakeChannel{}, &fakeChannel{}
-		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{"pager", pager, false}, {"log", log, true}}}, nil, nil)
+		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "pager", Channel: pager, Notices: false}, {Name: "log", Channel: log, Notices: true}}}, nil, nil)
 		tell(d, minor(page("a", 1)))
 		after(time.Second)
 		tell(d, page("a", 2))
@@ -192,7 +196,7 @@ func TestNoticeThatBecomesAPage(t *testing.T) {
 func TestHangingChannelDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad, good := &fakeChannel{answer: hang}, &fakeChannel{}
-		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{"bad", bad, true}, {"good", good, true}}}, nil, nil)
+		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "bad", Channel: bad, Notices: true}, {Name: "good", Channel: good, Notices: true}}}, nil, nil)
 		start := time.Now()
 		d.Tell(nil, make([]alert.Notice, 5000))
 		for n := range 5000 {
@@ -230,7 +234,7 @@ func TestReceiverAwayForAnHour(t *testing.T) {
 			return nil
 		}}
 		book := &fakeBook{}
-		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{"c", c, false}}}, nil, nil)
+		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}}}, nil, nil)
 		tell(d, page("a", 1), page("b", 1), page("c", 1))
 		after(10 * time.Minute)
 		tell(d, page("a", 2), over(page("b", 1)))
@@ -261,7 +265,7 @@ func TestResolutionNeverOvertakesItsPage(t *testing.T) {
 			}
 			return nil
 		}}
-		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{"c", c, false}}}, nil, nil)
+		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}}}, nil, nil)
 		tell(d, page("a", 1))
 		after(time.Second)
 		tell(d, over(page("a", 1))) // while the page is under way
@@ -282,7 +286,7 @@ func TestRefusedForGood(t *testing.T) {
 		book := &fakeBook{}
 		var refused int
 		d, stop := running(t, Config{
-			Book: book, Channels: []NamedChannel{{"c", c, false}},
+			Book: book, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}},
 			OnOutcome: func(_ string, o Outcome, _ time.Duration) {
 				if o == OutcomeRefused {
 					refused++
@@ -309,7 +313,7 @@ func TestRetryAfter(t *testing.T) {
 			}
 			return nil
 		}}
-		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{"c", c, false}}}, nil, nil)
+		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}}}, nil, nil)
 		tell(d, page("a", 1))
 		after(10 * time.Second)
 		tell(d, page("a", 2)) // does not shorten it
@@ -326,7 +330,7 @@ func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, gone := &fakeChannel{}, &fakeChannel{answer: hang}
 		book := &fakeBook{}
-		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{"old", old, false}, {"gone", gone, false}}}, nil, nil)
+		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{Name: "old", Channel: old, Notices: false}, {Name: "gone", Channel: gone, Notices: false}}}, nil, nil)
 		tell(d, page("a", 1), page("b", 1))
 		after(time.Second)
 		tell(d, over(page("b", 1)))
@@ -335,7 +339,7 @@ func TestRestart(t *testing.T) {
 
 		incidents, ds, _ := book.Load(t.Context())
 		fresh := &fakeChannel{}
-		d, stop = running(t, Config{Book: book, Channels: []NamedChannel{{"old", old, false}, {"fresh", fresh, false}}}, incidents, ds)
+		d, stop = running(t, Config{Book: book, Channels: []NamedChannel{{Name: "old", Channel: old, Notices: false}, {Name: "fresh", Channel: fresh, Notices: false}}}, incidents, ds)
 		tell(d, page("a", 1)) // the engine was restored, too
 		after(time.Minute)
 		old.check(t, "page a.1", "page b.1", "resolved b.2") // nothing twice
@@ -355,7 +359,7 @@ func TestRestartBeforeTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &fakeChannel{}
 		saved := Delivery{Incident: "a", Channel: "c", Want: 1, NotBefore: time.Now().Add(1000 * time.Hour), Tries: 2}
-		_, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{"c", c, false}}}, []alert.Incident{page("a", 1)}, []Delivery{saved})
+		_, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}}}, []alert.Incident{page("a", 1)}, []Delivery{saved})
 		synctest.Wait()
 		c.check(t, "page a.1")
 		stop()
@@ -371,7 +375,7 @@ func TestSavedBeforeTheFirstAttempt(t *testing.T) {
 			}
 			return nil
 		}}
-		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{"c", c, false}}}, nil, nil)
+		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}}}, nil, nil)
 		tell(d, page("a", 1))
 		after(999 * time.Millisecond)
 		if c.attempts() != 0 || d.Pending() == 0 {
@@ -395,7 +399,7 @@ func TestStoreFails(t *testing.T) {
 		c := &fakeChannel{}
 		var d *Deliverer
 		var errs []error
-		conf := Config{Book: book, Channels: []NamedChannel{{"c", c, false}}, OnStoreError: func(err error) {
+		conf := Config{Book: book, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}}, OnStoreError: func(err error) {
 			errs = append(errs, err)
 			if len(errs) == 1 {
 				tell(d, page("self", 1))
@@ -428,7 +432,7 @@ func TestStoreHangs(t *testing.T) {
 		c := &fakeChannel{}
 		var errs []error
 		d, stop := running(t, Config{
-			Book: book, Channels: []NamedChannel{{"c", c, false}},
+			Book: book, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}},
 			OnStoreError: func(err error) { errs = append(errs, err) },
 		}, nil, nil)
 		tell(d, page("a", 1))
@@ -462,7 +466,7 @@ func TestStoreIsSlowOnce(t *testing.T) {
 			return nil
 		}
 		c := &fakeChannel{}
-		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{"c", c, false}}}, nil, nil)
+		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: false}}}, nil, nil)
 		tell(d, page("a", 1))
 		after(time.Second)
 		tell(d, page("a", 2))
@@ -482,7 +486,7 @@ func TestEnd(t *testing.T) {
 		slow := &fakeChannel{answer: func(context.Context, int) error { time.Sleep(2 * time.Second); return nil }}
 		down := &fakeChannel{answer: func(context.Context, int) error { return errors.New("down") }}
 		book := &fakeBook{}
-		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{"slow", slow, true}, {"down", down, true}}}, nil, nil)
+		d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{Name: "slow", Channel: slow, Notices: true}, {Name: "down", Channel: down, Notices: true}}}, nil, nil)
 		synctest.Wait()
 		d.Tell([]alert.Incident{page("a", 1), page("b", 1)}, []alert.Notice{{ID: "n"}})
 		if err := stop(); err != nil {
@@ -507,7 +511,7 @@ func TestNoticesAreTriedThrice(t *testing.T) {
 			}
 			return nil
 		}}
-		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{"c", c, true}}}, nil, nil)
+		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: true}}}, nil, nil)
 		d.Tell(nil, []alert.Notice{{ID: "n1"}, {ID: "n2"}})
 		after(time.Minute)
 		c.check(t, "notice n2")
@@ -522,7 +526,7 @@ func TestNoticesAreTriedThrice(t *testing.T) {
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &fakeChannel{}
-		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{"c", c, true}}}, nil, nil)
+		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: true}}}, nil, nil)
 		young, old := page("young", 1), page("old", 1)
 		young.OpenedAt = t0.Add(time.Second)
 		tell(d, minor(page("minor", 1)), young, old)

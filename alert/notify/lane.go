@@ -17,9 +17,10 @@ type lane struct {
 	noticed chan struct{} // likewise: there are notices
 
 	ds      []Delivery
-	since   map[string]time.Time // by incident: when what it has not accepted yet was told
 	notices []queued
-	busy    int // notices that are being delivered
+	busy    int       // notices that are being delivered
+	spoke   time.Time // when notices were told last
+	tokens  bucket
 }
 
 type queued struct {
@@ -28,17 +29,14 @@ type queued struct {
 }
 
 func newLane(c NamedChannel) *lane {
-	return &lane{NamedChannel: c, wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1), since: map[string]time.Time{}}
+	return &lane{NamedChannel: c, wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1), tokens: bucket{perMinute: c.PerMinute}}
 }
 
 func (l *lane) find(incident string) int {
 	return slices.IndexFunc(l.ds, func(d Delivery) bool { return d.Incident == incident })
 }
 
-func (l *lane) put(d Delivery, told time.Time) {
-	if _, ok := l.since[d.Incident]; !ok && !d.Done() {
-		l.since[d.Incident] = told
-	}
+func (l *lane) put(d Delivery) {
 	if n := l.find(d.Incident); n >= 0 {
 		l.ds[n] = d
 		return
@@ -48,7 +46,6 @@ func (l *lane) put(d Delivery, told time.Time) {
 
 func (l *lane) remove(incident string) {
 	l.ds = slices.DeleteFunc(l.ds, func(d Delivery) bool { return d.Incident == incident })
-	delete(l.since, incident)
 }
 
 // deliver brings incidents to one channel, one at a time, until stop is closed and nothing is due. It returns at once when
@@ -77,16 +74,39 @@ func (d *Deliverer) deliver(ctx context.Context, stop <-chan struct{}, l *lane) 
 func (d *Deliverer) pick(l *lane) (*Message, time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	due, next := Due(time.Now(), l.ds)
+	now := time.Now()
+	due, next := Due(now, l.ds)
 	var best *Message
-	for _, x := range due {
-		i := d.incidents[x.Incident]
-		if best != nil && !sooner(&i, best.Incident) {
-			continue
+	for n := range due {
+		i := d.incidents[due[n].Incident]
+		if best == nil || sooner(&i, best.Incident) {
+			best = d.message(&due[n], &i)
 		}
-		best = &Message{Incident: &i, First: x.Acked == 0 || i.Severity == alert.SeverityPage && !x.Paged}
 	}
-	return best, next
+	if best == nil {
+		return nil, next
+	}
+	if at := l.tokens.take(now); at.After(now) {
+		return nil, at
+	}
+	return best, time.Time{}
+}
+
+// message is what a delivery has to tell of its incident.
+func (d *Deliverer) message(x *Delivery, i *alert.Incident) *Message {
+	m := &Message{
+		Incident: i, First: x.Acked == 0 || i.Severity == alert.SeverityPage && !x.Paged, Acked: i.Ack != nil && !x.Knows,
+	}
+	if x.Acked >= x.Want {
+		m.Reminder = x.Repeat
+	}
+	if x.Note != "" {
+		m.Notes = []string{x.Note}
+	}
+	if d.c.Link != nil {
+		m.Link = d.c.Link(i.ID)
+	}
+	return m
 }
 
 func sooner(a, b *alert.Incident) bool {
@@ -110,23 +130,15 @@ func (d *Deliverer) attempt(ctx context.Context, l *lane, m *Message) bool {
 	d.mu.Lock()
 	n := l.find(i.ID)
 	x := &l.ds[n]
-	latency := now.Sub(l.since[i.ID])
+	latency := now.Sub(x.Since)
 	if err == nil {
-		*x = Accepted(*x, i.Rev, i.Severity)
+		*x = Accepted(*x, m, now)
 	} else {
 		*x = Failed(*x, i.Rev, err, now, d.c.Backoff, rand.Float64())
 	}
-	if x.Done() {
-		delete(l.since, i.ID)
-	} else if err == nil {
-		l.since[i.ID] = now
-	}
 	gone := x.Gone != ""
-	if _, ok := d.unsaved[i.ID]; !ok {
-		d.unsaved[i.ID] = false
-	}
+	d.touch(i.ID)
 	d.mu.Unlock()
-	nudge(d.wake)
 	if gone {
 		d.c.Log.Error().Str("channel", l.Name).Str("incident", i.ID).Uint64("rev", i.Rev).Err(err).Msg("channel refuses the message for good")
 	}
@@ -156,51 +168,97 @@ const noticeTries = 3
 
 // deliverNotices brings notices to one channel, beside its incidents, so that no page waits for a notice.
 func (d *Deliverer) deliverNotices(ctx context.Context, stop <-chan struct{}, l *lane) {
+	var due alarm
+	defer due.stop()
 	for {
-		q, ok := d.nextNotice(l)
-		if ok {
-			d.deliverNotice(ctx, stop, l, &q)
+		stopping, end := isClosed(stop), stop
+		batch, next := d.nextNotices(l, stopping)
+		if len(batch) > 0 {
+			d.deliverBatch(ctx, stop, l, batch)
 			continue
 		}
+		if stopping {
+			if next.IsZero() {
+				return
+			}
+			end = ctx.Done()
+		}
 		select {
-		case <-stop:
-			return
+		case <-end:
 		case <-l.noticed:
+		case <-due.at(next):
+		}
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
 
-func (d *Deliverer) nextNotice(l *lane) (q queued, ok bool) {
+// Notices of one cause come within seconds of each other, and are worth one message. A message holds so many at most.
+const (
+	together  = 10 * time.Second
+	maxDigest = 100
+)
+
+// nextNotices takes the notices that are to go now, or says when there will be some; zero = none is waiting.
+func (d *Deliverer) nextNotices(l *lane, atOnce bool) (batch []queued, next time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.busy = 0
 	if len(l.notices) == 0 {
-		return q, false
+		return nil, time.Time{}
 	}
-	q, l.notices, l.busy = l.notices[0], l.notices[1:], 1
-	return q, true
+	now, n := time.Now(), 1
+	if l.Gather > 0 {
+		n = min(len(l.notices), maxDigest)
+		next = l.spoke.Add(l.Gather)
+		if first := l.notices[0].told.Add(min(together, l.Gather)); first.After(next) {
+			next = first
+		}
+	}
+	if !atOnce && next.After(now) {
+		return nil, next
+	}
+	if at := l.tokens.take(now); at.After(now) {
+		return nil, at
+	}
+	batch, l.notices, l.busy, l.spoke = l.notices[:n:n], l.notices[n:], n, now
+	return batch, time.Time{}
 }
 
-func (d *Deliverer) deliverNotice(ctx context.Context, stop <-chan struct{}, l *lane, q *queued) {
-	var x Delivery
-	x.Want = 1
+func (d *Deliverer) deliverBatch(ctx context.Context, stop <-chan struct{}, l *lane, batch []queued) {
+	m := Message{First: true}
+	for _, q := range batch {
+		m.Notices = append(m.Notices, q.notice)
+	}
+	told := batch[0].told
+	x := Delivery{Want: 1}
 	for {
-		err := d.try(ctx, l, &Message{Notices: []alert.Notice{q.notice}, First: true})
+		err := d.try(ctx, l, &m)
 		if err != nil && ctx.Err() != nil {
 			return
 		}
 		now := time.Now()
 		if err == nil || outcomeOf(err) == OutcomeRefused {
-			d.outcome(l, outcomeOf(err), now.Sub(q.told))
+			d.outcome(l, outcomeOf(err), now.Sub(told))
 			return
 		}
 		x = Failed(x, 1, err, now, d.c.Backoff, rand.Float64())
 		if x.Tries == noticeTries || !sleep(stop, time.Until(x.NotBefore)) {
-			d.c.Log.Warn().Str("channel", l.Name).Str("notice", q.notice.ID).Err(err).Msg("notice dropped")
-			d.outcome(l, OutcomeDropped, now.Sub(q.told))
+			d.c.Log.Warn().Str("channel", l.Name).Int("notices", len(batch)).Str("first", batch[0].notice.ID).Err(err).Msg("notices dropped")
+			d.outcome(l, OutcomeDropped, now.Sub(told))
 			return
 		}
-		d.outcome(l, OutcomeFailed, now.Sub(q.told))
+		d.outcome(l, OutcomeFailed, now.Sub(told))
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

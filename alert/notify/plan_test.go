@@ -33,36 +33,42 @@ func minor(i alert.Incident) alert.Incident {
 }
 
 func TestPlan(t *testing.T) {
-	routes := []Route{{Channel: "pager"}, {Channel: "log", Notices: true}}
+	route := Router{Channels: []NamedChannel{{Name: "pager"}, {Name: "log", Notices: true}}}
+	since := func(string) time.Time { return t0 }
 	f := func(changed alert.Incident, have, want []Delivery) {
 		t.Helper()
-		got := Plan([]alert.Incident{changed}, routes, have)
+		got := Plan([]alert.Incident{changed}, since, route.Of, have)
 		if d := cmp.Diff(got, want, cmpopts.EquateEmpty()); d != "" {
 			t.Errorf("-got +want:\n%s", d)
 		}
 	}
-	pager, log := Delivery{Incident: "a", Channel: "pager", Want: 1}, Delivery{Incident: "a", Channel: "log", Want: 1}
+	pager, log := Delivery{Incident: "a", Channel: "pager", Want: 1, Since: t0}, Delivery{Incident: "a", Channel: "log", Want: 1, Since: t0}
 	f(page("a", 1), nil, []Delivery{pager, log})
 	f(minor(page("a", 1)), nil, []Delivery{log})
 	f(page("a", 1), []Delivery{pager, log}, nil) // told again, nothing new
 
 	acked := Delivery{Incident: "a", Channel: "pager", Want: 1, Acked: 1, Paged: true}
-	wanted := acked
-	wanted.Want = 2
-	f(page("a", 2), []Delivery{acked}, []Delivery{wanted, {Incident: "a", Channel: "log", Want: 2}})
-	f(minor(page("a", 2)), []Delivery{acked}, []Delivery{wanted, {Incident: "a", Channel: "log", Want: 2}}) // it has the page: it hears the end
-	f(page("a", 2), []Delivery{{Incident: "b", Channel: "pager", Want: 7}, log, acked},
-		[]Delivery{wanted, {Incident: "a", Channel: "log", Want: 2}})
+	wanted, log2 := acked, log
+	wanted.Want, wanted.Since, log2.Want = 2, t0, 2
+	f(page("a", 2), []Delivery{acked}, []Delivery{wanted, log2})
+	f(minor(page("a", 2)), []Delivery{acked}, []Delivery{wanted, log2}) // it has the page: it hears the end
+	f(page("a", 2), []Delivery{{Incident: "b", Channel: "pager", Want: 7}, log, acked}, []Delivery{log2, wanted})
 
 	// A new revision is a new attempt for one that was refused, but not for one that is in backoff.
-	f(minor(page("a", 2)), []Delivery{{Incident: "a", Channel: "log", Want: 1, Gone: "422"}}, []Delivery{{Incident: "a", Channel: "log", Want: 2}})
+	f(minor(page("a", 2)), []Delivery{{Incident: "a", Channel: "log", Want: 1, Gone: "422"}}, []Delivery{log2})
 	backoff := Delivery{Incident: "a", Channel: "log", Want: 1, Tries: 3, NotBefore: t0}
 	later := backoff
 	later.Want = 2
 	f(minor(page("a", 2)), []Delivery{backoff}, []Delivery{later})
 
 	// It is over before anyone has heard of it.
-	f(over(page("a", 1)), nil, []Delivery{{Incident: "a", Channel: "pager", Want: 2}, {Incident: "a", Channel: "log", Want: 2}})
+	pager.Want = 2
+	f(over(page("a", 1)), nil, []Delivery{pager, log2})
+
+	// What was to be repeated is told with what is new.
+	again := acked
+	again.Repeat, again.Repeated = 3, 2
+	f(page("a", 2), []Delivery{again, log2}, []Delivery{{Incident: "a", Channel: "pager", Want: 2, Acked: 1, Paged: true}})
 }
 
 func TestDue(t *testing.T) {
@@ -91,15 +97,110 @@ func TestDue(t *testing.T) {
 }
 
 func TestAccepted(t *testing.T) {
-	f := func(d Delivery, rev uint64, s alert.Severity, want Delivery) {
+	f := func(d Delivery, i alert.Incident, want Delivery) {
 		t.Helper()
-		if got := Accepted(d, rev, s); got != want {
+		want.Took, want.Since = t0, t0
+		if got := Accepted(d, &Message{Incident: &i, Reminder: d.Repeat}, t0); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-	f(Delivery{Want: 2, Tries: 4, NotBefore: t0}, 2, alert.SeverityPage, Delivery{Want: 2, Acked: 2, Paged: true})
-	f(Delivery{Want: 3}, 2, alert.SeverityNotice, Delivery{Want: 3, Acked: 2})
-	f(Delivery{Want: 3, Acked: 3, Paged: true}, 2, alert.SeverityNotice, Delivery{Want: 3, Acked: 3, Paged: true})
+	f(Delivery{Want: 2, Tries: 4, NotBefore: t0, Note: "x"}, page("a", 2), Delivery{Want: 2, Acked: 2, Paged: true})
+	f(Delivery{Want: 3}, minor(page("a", 2)), Delivery{Want: 3, Acked: 2})
+	f(Delivery{Want: 3, Acked: 3, Paged: true}, minor(page("a", 2)), Delivery{Want: 3, Acked: 3, Paged: true})
+	f(Delivery{Want: 3, Acked: 3, Paged: true, Repeat: 2, Repeated: 1}, page("a", 3), Delivery{Want: 3, Acked: 3, Paged: true, Repeat: 2, Repeated: 2})
+	f(Delivery{Want: 3, Acked: 2, Paged: true}, taken(page("a", 3)), Delivery{Want: 3, Acked: 3, Paged: true, Knows: true})
+}
+
+func taken(i alert.Incident) alert.Incident {
+	i.Ack = &alert.Ack{At: t0, By: "anna"}
+	return i
+}
+
+func TestHush(t *testing.T) {
+	f := func(d Delivery, i alert.Incident, by string, want Delivery) {
+		t.Helper()
+		if got := Hush(t0, d, &i, by); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	f(Delivery{Want: 1}, page("a", 1), "", Delivery{Want: 1})
+	f(Delivery{Want: 1}, page("a", 1), "works", Delivery{Want: 1, Silenced: "works"})
+	f(Delivery{Want: 1, Silenced: "works"}, page("a", 1), "", Delivery{Want: 1, Since: t0, Note: "until now it was silenced: works"})
+	f(Delivery{Want: 1, Acked: 1, Silenced: "works"}, page("a", 1), "", Delivery{Want: 1, Acked: 1}) // nothing is held back
+	f(Delivery{Want: 2, Acked: 1}, over(page("a", 1)), "works", Delivery{Want: 2, Acked: 1})         // who was told is told of the end
+	f(Delivery{Want: 2}, over(page("a", 1)), "works", Delivery{Want: 2, Silenced: "works", Gone: "silenced to its end: works"})
+}
+
+func TestRepeat(t *testing.T) {
+	c := NamedChannel{Remind: 10 * time.Minute}
+	f := func(c NamedChannel, d Delivery, i alert.Incident, after time.Duration, wantRepeat int, wantNext time.Time) {
+		t.Helper()
+		d.Took = t0
+		got, next := Repeat(t0.Add(after), d, &i, &c)
+		if got.Repeat != wantRepeat || !next.Equal(wantNext) {
+			t.Errorf("got %d repetitions, next %v, want %d, next %v", got.Repeat, next, wantRepeat, wantNext)
+		}
+	}
+	never := time.Time{}
+	told := Delivery{Want: 1, Acked: 1, Paged: true}
+	f(c, told, page("a", 1), time.Minute, 0, t0.Add(10*time.Minute))
+	f(c, told, page("a", 1), 10*time.Minute, 1, never)
+	f(c, told, taken(page("a", 1)), time.Hour, 0, never)
+	f(c, told, over(page("a", 1)), time.Hour, 0, never)
+	f(c, told, minor(page("a", 1)), time.Hour, 0, never)
+	f(c, Delivery{Want: 2, Acked: 1}, page("a", 2), time.Hour, 0, never) // there is something new to tell
+	f(c, Delivery{Want: 1, Acked: 1, Gone: "400"}, page("a", 1), time.Hour, 0, never)
+	f(c, Delivery{Want: 1, Acked: 1, Silenced: "works"}, page("a", 1), time.Hour, 0, never)
+	f(c, Delivery{Want: 1, Acked: 1, Repeat: 4, Repeated: 4}, page("a", 1), time.Hour, 5, never)
+	f(c, Delivery{Want: 1, Acked: 1, Repeat: 4, Repeated: 3}, page("a", 1), time.Hour, 4, never)
+	f(NamedChannel{Resend: time.Minute}, told, taken(minor(page("a", 1))), time.Minute, 1, never)
+	f(NamedChannel{Resend: time.Minute}, told, over(page("a", 1)), time.Minute, 0, never)
+	f(NamedChannel{}, told, page("a", 1), time.Hour, 0, never)
+}
+
+func TestTakeover(t *testing.T) {
+	c := NamedChannel{Name: "pager", Fallback: "mail", FallbackAfter: 2 * time.Minute}
+	f := func(d Delivery, i alert.Incident, after time.Duration, want bool, wantNext time.Time) {
+		t.Helper()
+		d.Incident, d.Since = "a", t0
+		got, ok, next := Takeover(t0.Add(after), d, &i, &c)
+		if ok != want || !next.Equal(wantNext) {
+			t.Errorf("got %v, next %v, want %v, next %v", ok, next, want, wantNext)
+		}
+		if ok && (got.Channel != "mail" || got.Incident != "a" || got.Want != i.Rev || got.Note == "") {
+			t.Errorf("got %+v", got)
+		}
+	}
+	never := time.Time{}
+	f(Delivery{Want: 1}, page("a", 1), time.Minute, false, t0.Add(2*time.Minute))
+	f(Delivery{Want: 1}, page("a", 1), 2*time.Minute, true, never)
+	f(Delivery{Want: 1, Gone: "400"}, page("a", 1), 0, true, never)
+	f(Delivery{Want: 1, Acked: 1, Paged: true}, page("a", 1), time.Hour, false, never)
+	f(Delivery{Want: 1}, taken(page("a", 1)), time.Hour, false, never)
+	f(Delivery{Want: 2}, over(page("a", 1)), time.Hour, false, never)
+	f(Delivery{Want: 1}, minor(page("a", 1)), time.Hour, false, never)
+	f(Delivery{Want: 1, Silenced: "works"}, page("a", 1), time.Hour, false, never)
+	f(Delivery{Want: 2, Acked: 1}, page("a", 2), time.Hour, true, never) // it has heard of it as a notice only
+}
+
+func TestBucket(t *testing.T) {
+	b := bucket{perMinute: 3}
+	f := func(after, want time.Duration) {
+		t.Helper()
+		if got := b.take(t0.Add(after)).Sub(t0); got != want {
+			t.Errorf("at %v: got %v, want %v", after, got, want)
+		}
+	}
+	f(0, 0)
+	f(0, 0)
+	f(time.Second, time.Second)
+	f(2*time.Second, 20*time.Second)
+	f(19*time.Second, 20*time.Second)
+	f(20*time.Second, 20*time.Second)
+	f(20*time.Second, 40*time.Second)
+	f(10*time.Minute, 10*time.Minute)
+	b = bucket{}
+	f(0, 0)
 }
 
 func TestFailed(t *testing.T) {
@@ -146,6 +247,14 @@ func TestEvent(t *testing.T) {
 	f(page("a", 4), true, EventPage)
 	f(page("a", 2), false, EventUpdate)
 	f(recovering, false, EventRecovering)
+	i := taken(page("a", 2))
+	for want, m := range map[Event]Message{
+		EventAcknowledged: {Incident: &i, Acked: true, Reminder: 1}, EventReminder: {Incident: &i, Reminder: 1}, EventPage: {Incident: &i, Acked: true, First: true},
+	} {
+		if got := m.Event(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 	f(recovering, true, EventPage)
 	f(over(page("a", 1)), true, EventResolved)
 	f(over(page("a", 1)), false, EventResolved)

@@ -112,6 +112,11 @@ func (w *Webhook) request(ctx context.Context, m *Message) (*http.Request, error
 		Version: 1, Event: m.Event(), Key: m.Key(), Severity: m.Severity(), Title: m.Title(), Text: m.Text(),
 		Incident: m.Incident, Notices: m.Notices, Link: m.Link,
 	}
+	if m.Incident != nil {
+		short := *m.Incident
+		short.Course = nil // it is long, and for drawing
+		b.Incident = &short
+	}
 	body, err := json.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("encoding message: %w", err)
