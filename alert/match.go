@@ -24,7 +24,8 @@ const (
 
 const maxMatches = 100 // values of one Match
 
-func (m Match) check() error {
+// Check says what is wrong with m; nil = nothing.
+func (m Match) Check() error {
 	n := 0
 	for key, values := range m {
 		label, isLabel := strings.CutPrefix(key, matchLabel)
@@ -66,7 +67,7 @@ func ParseMatch(s string) (Match, error) {
 		}
 		m[key] = append(m[key], value)
 	}
-	return m, m.check()
+	return m, m.Check()
 }
 
 // fits tells whether a value is one of those wanted under a key; a key that is not there wants nothing.

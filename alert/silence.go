@@ -32,7 +32,7 @@ const (
 
 // Check says what is wrong with a silence and what would be right; nil = nothing.
 func (s *Silence) Check(now time.Time) error {
-	errs := []error{s.Match.check()}
+	errs := []error{s.Match.Check()}
 	if len(s.Weekly) == 0 && s.Till.IsZero() {
 		errs = append(errs, errors.New("it has no end; say how long it is to last, or when in the week it is to be"))
 	}

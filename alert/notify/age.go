@@ -40,6 +40,7 @@ func (d *Deliverer) ageDelivery(now time.Time, l *lane, x *Delivery) {
 	}
 	if x.Gone != was.Gone {
 		d.outcome(l, OutcomeSilenced, 0)
+		d.tellOf(i.ID, Told{At: now, Channel: l.Name, Event: EventResolved, Outcome: OutcomeSilenced})
 	}
 }
 

@@ -30,6 +30,9 @@ type Config struct {
 	// OnOutcome, if set, is told of every attempt, and how long it is since the message was told. It is called from
 	// several goroutines and must not block.
 	OnOutcome func(channel string, o Outcome, latency time.Duration)
+	// OnTold, if set, is told how the way of an incident to a channel went: whatever it took, and the first failure before
+	// that. Like OnOutcome it must not block.
+	OnTold func(incident string, t Told)
 	// OnStoreError, if set, is told whenever the Book fails or is too slow, and with nil when it works again. It must not
 	// block; it may call Tell.
 	OnStoreError func(error)
@@ -46,6 +49,16 @@ const (
 	OutcomeDropped  Outcome = "dropped"  // a notice: failed too often, or too many were waiting
 	OutcomeSilenced Outcome = "silenced" // it began and ended while a silence held
 )
+
+// Told is what became of a message of an incident, for those who look at it later.
+type Told struct {
+	At      time.Time `json:"at"`
+	Channel string    `json:"channel"`
+	Event   Event     `json:"event"`
+	Outcome Outcome   `json:"outcome"`
+	Tries   int       `json:"tries,omitempty"` // that failed before
+	Error   string    `json:"error,omitempty"`
+}
 
 // Outcomes are all there are, for metrics.
 var Outcomes = []Outcome{OutcomeAccepted, OutcomeFailed, OutcomeRefused, OutcomeDropped, OutcomeSilenced}

@@ -130,7 +130,7 @@ func (d *Deliverer) attempt(ctx context.Context, l *lane, m *Message) bool {
 	d.mu.Lock()
 	n := l.find(i.ID)
 	x := &l.ds[n]
-	latency := now.Sub(x.Since)
+	latency, failures := now.Sub(x.Since), x.Tries
 	if err == nil {
 		*x = Accepted(*x, m, now)
 	} else {
@@ -142,8 +142,22 @@ func (d *Deliverer) attempt(ctx context.Context, l *lane, m *Message) bool {
 	if gone {
 		d.c.Log.Error().Str("channel", l.Name).Str("incident", i.ID).Uint64("rev", i.Rev).Err(err).Msg("channel refuses the message for good")
 	}
-	d.outcome(l, outcomeOf(err), latency)
+	o := outcomeOf(err)
+	d.outcome(l, o, latency)
+	if o != OutcomeFailed || failures == 0 {
+		t := Told{At: now, Channel: l.Name, Event: m.Event(), Outcome: o, Tries: failures}
+		if err != nil {
+			t.Error = clip(err.Error(), maxErrorLen)
+		}
+		d.tellOf(i.ID, t)
+	}
 	return true
+}
+
+func (d *Deliverer) tellOf(incident string, t Told) {
+	if d.c.OnTold != nil {
+		d.c.OnTold(incident, t)
+	}
 }
 
 func (d *Deliverer) try(ctx context.Context, l *lane, m *Message) error {

@@ -16,6 +16,7 @@ type Channel struct {
 	FallbackAfter time.Duration // … for so long
 	Remind        time.Duration // a page that nobody has acknowledged is repeated so often; 0 = never
 	PerMinute     int           // most messages; 0 = as many as there are
+	Gather        time.Duration // least time between two messages of notices; 0 = each goes at once
 
 	Webhook *Webhook
 }
@@ -60,6 +61,7 @@ func (r *reader) channel(t *table, names map[string]string) Channel {
 		c.FallbackAfter = t.duration("fallback_after", 2*time.Minute, 5*time.Second, time.Hour)
 		c.Remind = t.duration("remind", 0, 0, 24*time.Hour)
 		c.PerMinute = t.integer("per_minute", 30, 1, 10000)
+		c.Gather = t.duration("notices_every", 5*time.Minute, 0, 24*time.Hour)
 	}
 	switch c.Kind {
 	case "webhook":

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
 
 	"faultline/alert"
+	"faultline/alert/notify"
 	"faultline/probe"
 )
 
@@ -30,12 +33,15 @@ type Config struct {
 	Pace     probe.Pace
 	Probe    Probe
 	Channels []Channel // never empty: without any, pages go to the log
+	Routes   []notify.Route // without the sites' lookup
+	Silences []alert.Silence
 	Delivery Delivery
 }
 
 // Daemon is about the process itself.
 type Daemon struct {
 	Listen         string // host:port of the status page; "" = none
+	URL            string // by which people reach it, without a slash at its end; "" = nobody said
 	ControlSocket  string // path
 	StateDir       string
 	LogLevel       string
@@ -133,6 +139,8 @@ func (r *reader) config(t *table, h host) *Config {
 	a.done()
 	anchorFamilies(c)
 	c.Channels = r.channels(t.subs("channel"))
+	c.Routes = r.routes(t.subs("route"), c)
+	c.Silences = r.maintenance(t.subs("maintenance"), c)
 	t.done()
 	r.together(c)
 	return c
@@ -145,7 +153,7 @@ func (r *reader) daemon(t *table, h host) Daemon {
 		t.problem("fleet", "%q is no name; write letters, digits, dots and dashes", clip(r.fleet))
 	}
 	d := Daemon{
-		Listen: t.str("listen", "127.0.0.1:9780"), ControlSocket: t.str("control_socket", ""), StateDir: t.str("state_dir", ""),
+		Listen: t.str("listen", "127.0.0.1:9780"), URL: strings.TrimRight(t.str("url", ""), "/"), ControlSocket: t.str("control_socket", ""), StateDir: t.str("state_dir", ""),
 		LogLevel: t.oneOf("log_level", "info", "debug", "info", "warn", "error"), LogFormat: t.oneOf("log_format", "auto", "auto", "console", "json"),
 		Contact: t.str("contact", ""), AllowAddresses: t.addresses("allow_addresses"), CAFile: r.path(t.str("ca_file", "")),
 		MaxInFlight: t.integer("max_in_flight", 0, 0, 100000), PerSite: t.boolean("per_site_metrics", true),
@@ -160,6 +168,9 @@ func (r *reader) daemon(t *table, h host) Daemon {
 		if _, _, err := splitHostPort(d.Listen); err != nil {
 			t.problem("listen", "%q is no address; write host:port, as in \"127.0.0.1:9780\", or \"\" for no status page", clip(d.Listen))
 		}
+	}
+	if u, err := url.Parse(d.URL); d.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		t.problem("url", "%q is no URL; write one as in \"https://faultline.example.org\"", clip(d.URL))
 	}
 	if hasControl(d.Contact) {
 		t.problem("contact", "it holds a control character; write a URL or a mail address on one line")
@@ -244,6 +255,12 @@ func (c *Config) Scale(n float64) {
 		&c.Delivery.Timeout, &c.Delivery.BackoffBase, &c.Delivery.BackoffCap,
 	} {
 		*d = time.Duration(float64(*d) / n)
+	}
+	for k := range c.Channels {
+		ch := &c.Channels[k]
+		for _, d := range []*time.Duration{&ch.FallbackAfter, &ch.Remind, &ch.Gather} {
+			*d = time.Duration(float64(*d) / n)
+		}
 	}
 	for _, list := range [][]*probe.Site{c.Sites, c.Anchors} {
 		for _, s := range list {

@@ -230,7 +230,7 @@ func TestExampleIsComplete(t *testing.T) {
 
 	r := &reader{file: path, lines: map[string]int{}, keys: map[string]string{}}
 	all := map[string]any{}
-	for _, section := range []string{"vantage", "site", "site_list"} {
+	for _, section := range []string{"vantage", "site", "site_list", "route", "maintenance"} {
 		all[section] = []map[string]any{{}}
 	}
 	var channels []map[string]any

@@ -40,7 +40,7 @@ func (s *Store) AddCaptures(incident string, list []*probe.Capture) error {
 		if err := put(b, []byte(incident), v); err != nil {
 			return err
 		}
-		return trimCaptures(b)
+		return trimOldest(b, maxCaptureIncidents)
 	})
 	if err != nil {
 		return fmt.Errorf("saving captures: %w", err)
@@ -57,12 +57,12 @@ func contains(list []*probe.Capture, c *probe.Capture) bool {
 	return false
 }
 
-// trimCaptures forgets those of the oldest incidents, whose IDs begin with their time.
-func trimCaptures(b *bolt.Bucket) error {
+// trimOldest keeps the records of the newest most incidents, whose IDs begin with their time.
+func trimOldest(b *bolt.Bucket, most int) error {
 	var old [][]byte
 	n, c := 0, b.Cursor()
 	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
-		if n++; n > maxCaptureIncidents {
+		if n++; n > most {
 			old = append(old, bytes.Clone(k))
 		}
 	}

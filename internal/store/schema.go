@@ -14,7 +14,7 @@ import (
 )
 
 // migrations[v] leads from schema v to v+1. A file without a schema, a new one among them, is of schema 0.
-var migrations = []func(*bolt.Tx) error{createBuckets, createBuckets} // 2: bucketCaptures is new
+var migrations = []func(*bolt.Tx) error{createBuckets, createBuckets, createBuckets} // buckets are new, see newIn
 
 var keySchema = []byte("schema")
 
@@ -22,7 +22,10 @@ var keySchema = []byte("schema")
 const maxDamaged = 100
 
 // summed are the buckets with a sum over their records.
-var summed = [][]byte{bucketMeta, bucketOpen, bucketResolved, bucketDeliveries, bucketLearned, bucketCaptures}
+var summed = [][]byte{bucketMeta, bucketOpen, bucketResolved, bucketDeliveries, bucketLearned, bucketCaptures, bucketSilences, bucketTold}
+
+// newIn are the schemas that brought buckets which were not there from the start.
+var newIn = map[string]int{string(bucketCaptures): 2, string(bucketSilences): 3, string(bucketTold): 3}
 
 // prepare checks a file that bbolt has opened and brings it to the newest schema. Its error is errDamaged where the file
 // as a whole cannot be trusted, a *DamagedError where it can be used but has lost records.
@@ -102,7 +105,7 @@ func createBuckets(tx *bolt.Tx) error {
 
 func checkSums(tx *bolt.Tx, version int) error {
 	for _, name := range summed {
-		if version < 2 && bytes.Equal(name, bucketCaptures) {
+		if version < newIn[string(name)] {
 			continue
 		}
 		b := tx.Bucket(name)
@@ -133,6 +136,8 @@ func (s *Store) dropUnreadable() error {
 			{bucketResolved, readable[alert.Incident]},
 			{bucketDeliveries, readable[notify.Delivery]},
 			{bucketCaptures, readable[[]*probe.Capture]},
+			{bucketSilences, readable[alert.Silence]},
+			{bucketTold, readable[[]notify.Told]},
 		} {
 			bad, why, err := takeOut(tx, b.name, b.check)
 			if err != nil {

@@ -32,6 +32,8 @@ var (
 	bucketDeliveries = []byte("deliveries") // Incident.ID, zero byte, channel -> delivery
 	bucketLearned    = []byte("learned")    // the engine's key -> the engine's bytes
 	bucketCaptures   = []byte("captures")   // Incident.ID -> captures
+	bucketSilences   = []byte("silences")   // Silence.ID -> silence
+	bucketTold       = []byte("told")       // Incident.ID -> how its deliveries went
 	bucketDamaged    = []byte("damaged")    // bucket, slash, key -> value of a record that cannot be read
 )
 
