@@ -15,7 +15,11 @@ type blindness struct {
 	open  *incident
 }
 
-var blindDomain = Domain{KindSelf, "blind"}
+// SelfBlind is the name of the KindSelf domain of the engine's own: too little can be seen. Others of that kind are the
+// daemon's.
+const SelfBlind = "blind"
+
+var blindDomain = Domain{KindSelf, SelfBlind}
 
 // lookEvery is the part of a Blind time after which it is looked at again whether enough is seen.
 const lookEvery = 3

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -78,6 +79,8 @@ type Deliverer struct {
 	book  keeper    // of Run's goroutine
 	next  time.Time // likewise: when something is to be repeated or taken over, or a silence changes; zero = never
 
+	turned atomic.Int64 // Unix nanoseconds of Run's last turn
+
 	mu        sync.Mutex // guards all that follows, and the lanes; never held while anything waits
 	mail      map[string]letter
 	opened    map[string]letter // the mail that is being saved
@@ -115,6 +118,7 @@ func NewDeliverer(c Config, incidents []alert.Incident, ds []Delivery) *Delivere
 	for _, i := range incidents {
 		d.incidents[i.ID] = i
 	}
+	d.turned.Store(time.Now().UnixNano())
 	d.restore(time.Now(), ds)
 	for _, i := range incidents {
 		if i.State != alert.StateResolved {
@@ -245,6 +249,39 @@ func (d *Deliverer) Pending() int {
 	return n
 }
 
+// turn is the longest time between two turns of Run, so that Turned tells whether it lives.
+const turn = time.Second
+
+// Turned is when Run last looked at what there is to do.
+func (d *Deliverer) Turned() time.Time { return time.Unix(0, d.turned.Load()) }
+
+// Untold is how long the oldest page has been waiting that no channel has taken, and which it is; "" = none waits. One
+// that goes to no channel, or is silenced, does not wait.
+func (d *Deliverer) Untold(now time.Time) (incident string, age time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	told, since := map[string]bool{}, map[string]time.Time{}
+	for _, l := range d.lanes {
+		for n := range l.ds {
+			x := &l.ds[n]
+			told[x.Incident] = told[x.Incident] || x.Paged
+			if x.Silenced == "" && !x.Paged {
+				since[x.Incident] = earlier(since[x.Incident], x.Since)
+			}
+		}
+	}
+	for id, at := range since {
+		i := d.incidents[id]
+		if told[id] || i.Severity != alert.SeverityPage || i.State == alert.StateResolved {
+			continue
+		}
+		if a := now.Sub(at); a > age || incident == "" {
+			incident, age = id, a
+		}
+	}
+	return incident, age
+}
+
 // Run delivers until ctx is done, then tries what is due once more within the grace, and returns when everything that it
 // has started has ended; a Book that ignores its own ctx is left behind. An error says that the Book does not hold the
 // last outcomes, so that messages may be sent again after the next start. It must be called once.
@@ -279,7 +316,7 @@ func (d *Deliverer) wait(done <-chan struct{}) {
 	select {
 	case <-done:
 	case <-d.wake:
-	case <-again.at(earlier(d.saveAgain(), d.next)):
+	case <-again.at(earlier(earlier(d.saveAgain(), d.next), time.Now().Add(turn))):
 	case err := <-d.book.running:
 		d.saved(err)
 	}
@@ -287,6 +324,7 @@ func (d *Deliverer) wait(done <-chan struct{}) {
 
 // step saves what has changed and only then, or when saving takes too long, lets the channels have it.
 func (d *Deliverer) step() {
+	d.turned.Store(time.Now().UnixNano())
 	d.open()
 	d.save(false)
 	d.release()

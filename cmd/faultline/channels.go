@@ -16,7 +16,10 @@ import (
 func notifyChannels(c *config.Config, log zerolog.Logger) ([]notify.NamedChannel, error) {
 	var out []notify.NamedChannel
 	for _, ch := range c.Channels {
-		named := notify.NamedChannel{Name: ch.Name, Notices: ch.Notices}
+		named := notify.NamedChannel{
+			Name: ch.Name, Notices: ch.Notices, Fallback: ch.Fallback, FallbackAfter: ch.FallbackAfter,
+			Remind: ch.Remind, PerMinute: ch.PerMinute, Gather: ch.Gather,
+		}
 		switch ch.Kind {
 		case "webhook":
 			w, err := notify.NewWebhook(ch.Webhook.URL, ch.Webhook.Secret)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,11 +36,12 @@ type daemon struct {
 
 	memory   *probe.Memory
 	captures *probe.Captures
-	captured chan captured // to be saved
+	kept     chan kept // to be saved
 	runner   *probe.Runner
 	judge    *judge
 	window   *window
 	pager    *pager
+	silences *silences
 	feed     web.Feed
 	metrics  *web.Metrics
 	cymru    *asn.Cymru // nil = not asked
@@ -95,9 +97,10 @@ func runDaemon(ctx context.Context, o options) error {
 		closeAll(listeners)
 		return err
 	}
+	d.troubles.clearAll(d.pager.tell)
 	if damaged != nil {
 		o.log.Error().Err(damaged).Msg("the state was damaged; going on with an empty one")
-		d.troubles.raise("state-damaged", damaged.Error(), d.pager.tell)
+		d.troubles.raise(troubleDamaged, damaged.Error(), d.pager.tell)
 	}
 	d.run(ctx, listeners)
 	return nil
@@ -124,7 +127,8 @@ func (d *daemon) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading incidents: %w", err)
 	}
-	d.memory, d.captures, d.captured = probe.NewMemory(), probe.NewCaptures(), make(chan captured, capturesAhead)
+	incidents = d.troubles.take(incidents)
+	d.memory, d.captures, d.kept = probe.NewMemory(), probe.NewCaptures(), make(chan kept, keptAhead)
 	d.memory.Load(learned)
 	look, err := d.prober(d.cfg)
 	if err != nil {
@@ -133,7 +137,7 @@ func (d *daemon) build(ctx context.Context) error {
 	engine := alert.New(time.Now(), d.cfg.Policy, world(d.cfg), alert.Saved{Incidents: incidents, Learned: learned})
 	d.judge = newJudge(engine, d.heard, d.decided)
 	d.judge.world = func() alert.World { return d.tasks.Load().world }
-	d.window = &window{judge: d.judge, every: 500 * time.Millisecond, last: &alert.View{}}
+	d.window = &window{judge: d.judge, own: d.troubles.list, every: 500 * time.Millisecond, last: &alert.View{}}
 	d.metrics = web.NewMetrics(version(), d.window.view, d.cfg.Daemon.PerSite)
 
 	d.tasks.Store(indexTasks(d.cfg))
@@ -168,6 +172,11 @@ func (d *daemon) build(ctx context.Context) error {
 	if d.pager.make, err = d.channels(d.cfg); err != nil {
 		return err
 	}
+	d.silences = &silences{store: d.store, site: d.site, changed: d.pager.silence}
+	if err := d.silences.load(d.cfg.Silences); err != nil {
+		return err
+	}
+	d.pager.silence(d.silences.all())
 	d.metrics.Pending(d.pager.pending)
 	d.metrics.Reloaded(true)
 	return nil
@@ -262,7 +271,7 @@ func (d *daemon) run(ctx context.Context, listeners []listener) {
 	judging.Go(func() { d.judge.run(judgeCtx) })
 	judging.Go(func() { d.saveLearned(judgeCtx) })
 	paging.Go(func() { d.pager.run(pageCtx) })
-	paging.Go(func() { d.saveCaptures(pageCtx) })
+	paging.Go(func() { d.saveKept(pageCtx) })
 	for _, l := range listeners {
 		serving.Go(func() { d.serve(serveCtx, l) })
 		d.log.Info().Stringer("listen", l.Addr()).Bool("control", l.writes).Msg("serving")
@@ -333,21 +342,33 @@ func (d *daemon) decided(out *alert.Effects) {
 }
 
 // channels gives what makes a Deliverer for the channels of a config.
-func (d *daemon) channels(c *config.Config) (func([]alert.Incident, []notify.Delivery) *notify.Deliverer, error) {
+func (d *daemon) channels(c *config.Config) (makeDeliverer, error) {
 	named, err := notifyChannels(c, d.log)
 	if err != nil {
 		return nil, err
 	}
 	return func(incidents []alert.Incident, ds []notify.Delivery) *notify.Deliverer {
 		return notify.NewDeliverer(notify.Config{
-			Book: d.store, Channels: named, Log: d.log, Timeout: c.Delivery.Timeout,
+			Book: d.store, Channels: named, Routes: c.Routes, Site: d.site, Link: linker(c.Daemon.URL), Log: d.log, Timeout: c.Delivery.Timeout,
 			Backoff: notify.Backoff{Base: c.Delivery.BackoffBase, Cap: c.Delivery.BackoffCap},
 			OnOutcome: func(channel string, o notify.Outcome, latency time.Duration) {
 				d.metrics.Notification(channel, string(o), latency)
 			},
+			OnTold:       d.keepTold,
 			OnStoreError: d.storeFailed,
 		}, incidents, ds)
 	}, nil
+}
+
+// site finds a site that is watched; nil = it is not.
+func (d *daemon) site(name string) *probe.Site { return d.tasks.Load().sites[name] }
+
+// linker gives the address of an incident's page; nil = nobody said where the page is.
+func linker(base string) func(incident string) string {
+	if base == "" {
+		return nil
+	}
+	return func(incident string) string { return base + "/incidents/" + url.PathEscape(incident) }
 }
 
 // saveLearned keeps what was learned, every minute.
@@ -426,7 +447,8 @@ func closeAll(ls []listener) {
 func (d *daemon) serve(ctx context.Context, l listener) {
 	h := web.New(web.Config{
 		View: d.window.view, Reload: func() error { return d.reload(ctx) }, Ready: d.isReady, Healthy: d.isHealthy,
-		Captures: d.store.Captures, Metrics: d.metrics, Feed: &d.feed, Writes: l.writes, Version: version(), Log: d.log,
+		Captures: d.store.Captures, Told: d.store.Told, Acknowledge: d.acknowledge,
+		Silences: d.silences.list, AddSilence: d.silences.add, ExpireSilence: d.silences.expire, Silenced: d.silenced, Metrics: d.metrics, Feed: &d.feed, Writes: l.writes, Version: version(), Log: d.log,
 	})
 	if err := web.Serve(ctx, l, h); err != nil {
 		d.log.Error().Err(err).Stringer("listen", l.Addr()).Msg("serving ended")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -11,15 +12,19 @@ import (
 	"faultline/internal/store"
 )
 
+// makeDeliverer makes the Deliverer of a config's channels, from what the store holds.
+type makeDeliverer func(incidents []alert.Incident, ds []notify.Delivery) *notify.Deliverer
+
 // pager holds the Deliverer of the present channels, and replaces it when a reload changes them.
 type pager struct {
 	store *store.Store
 	log   zerolog.Logger
 
 	mu        sync.Mutex // guards what follows
-	make      func(incidents []alert.Incident, ds []notify.Delivery) *notify.Deliverer
+	make      makeDeliverer
 	now       *notify.Deliverer // nil between two of them
-	incidents []alert.Incident  // told in between
+	silences  *alert.Silences
+	incidents []alert.Incident // told in between
 	notices   []alert.Notice
 
 	change chan struct{} // holds one token: make is another
@@ -36,6 +41,16 @@ func (p *pager) tell(incidents []alert.Incident, notices []alert.Notice) {
 	p.now.Tell(incidents, notices)
 }
 
+// silence goes on with other silences.
+func (p *pager) silence(s *alert.Silences) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silences = s
+	if p.now != nil {
+		p.now.SetSilences(s)
+	}
+}
+
 // pending is the number of messages that nobody has accepted yet.
 func (p *pager) pending() int {
 	p.mu.Lock()
@@ -46,8 +61,28 @@ func (p *pager) pending() int {
 	return p.now.Pending()
 }
 
+// turned is when deliveries were last looked at. Between two sets of channels it is as if they had just been.
+func (p *pager) turned() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == nil {
+		return time.Now()
+	}
+	return p.now.Turned()
+}
+
+// untold is how long the oldest page has been waiting that nobody has taken, and which it is; "" = none is.
+func (p *pager) untold(now time.Time) (incident string, age time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == nil {
+		return "", 0
+	}
+	return p.now.Untold(now)
+}
+
 // replace goes on with other channels.
-func (p *pager) replace(with func([]alert.Incident, []notify.Delivery) *notify.Deliverer) {
+func (p *pager) replace(with makeDeliverer) {
 	p.mu.Lock()
 	p.make = with
 	p.mu.Unlock()
@@ -89,6 +124,7 @@ func (p *pager) install(incidents []alert.Incident, ds []notify.Delivery) *notif
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.now = p.make(incidents, ds)
+	p.now.SetSilences(p.silences)
 	p.now.Tell(p.incidents, p.notices)
 	p.incidents, p.notices = nil, nil
 	return p.now

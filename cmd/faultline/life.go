@@ -15,17 +15,42 @@ import (
 	"faultline/probe"
 )
 
-// stalled is how long the runner or the judge may stand still before the daemon is no longer healthy. Both turn at least
-// once a second.
-const stalled = 15 * time.Second
+const (
+	// stalled is how long the runner, the judge or the deliveries may stand still before the daemon is no longer healthy. All
+	// turn at least once a second.
+	stalled = 15 * time.Second
+	// untold is how long a page may wait for the first channel to take it.
+	untold = 5 * time.Minute
+)
 
-// isHealthy tells whether probes are being scheduled and results judged.
+// isHealthy tells whether probes are being scheduled, results judged and pages delivered. Where it is not, a restart may
+// help: systemd's watchdog goes by it.
 func (d *daemon) isHealthy() error {
 	if age := time.Since(d.runner.Turned()); age > stalled {
 		return fmt.Errorf("no probe was scheduled for %v", age.Round(time.Second))
 	}
 	if age := time.Since(time.Unix(0, d.judge.turned.Load())); age > stalled {
 		return fmt.Errorf("no result was judged for %v", age.Round(time.Second))
+	}
+	if age := time.Since(d.pager.turned()); age > stalled {
+		return fmt.Errorf("no delivery was looked at for %v", age.Round(time.Second))
+	}
+	return nil
+}
+
+// isUseful tells whether the daemon is healthy and what it decides reaches somebody. Heartbeats go by it: a restart would
+// mend nothing, but someone should know.
+func (d *daemon) isUseful() error {
+	if err := d.isHealthy(); err != nil {
+		return err
+	}
+	if i, age := d.pager.untold(time.Now()); age > untold {
+		return fmt.Errorf("page %s has reached nobody for %v", i, age.Round(time.Second))
+	}
+	for _, i := range d.troubles.list() {
+		if i.Domain.Name == troubleStore {
+			return errors.New("the state cannot be saved")
+		}
 	}
 	return nil
 }
@@ -126,14 +151,20 @@ func (d *daemon) swap(ctx context.Context) error {
 		schedule.SetSites(time.Now(), sites)
 		d.runner.SetSchedule(schedule, look)
 	}
-	if !reflect.DeepEqual(d.cfg.Channels, next.Channels) {
+	if !sameDelivery(d.cfg, next) {
 		d.pager.replace(channels)
 	}
+	d.silences.configure(next.Silences)
 	if !reflect.DeepEqual(d.cfg.Daemon, next.Daemon) {
 		d.log.Warn().Msg("[daemon] has changed: listen, control_socket and state_dir are taken at the next start")
 	}
 	d.cfg = next
 	return nil
+}
+
+// sameDelivery tells whether messages go the same ways.
+func sameDelivery(a, b *config.Config) bool {
+	return reflect.DeepEqual(a.Channels, b.Channels) && reflect.DeepEqual(a.Routes, b.Routes) && a.Delivery == b.Delivery && a.Daemon.URL == b.Daemon.URL
 }
 
 func sameVantages(a, b *config.Config) bool { return reflect.DeepEqual(a.Vantages, b.Vantages) }
@@ -142,9 +173,9 @@ func sameVantages(a, b *config.Config) bool { return reflect.DeepEqual(a.Vantage
 // but would not survive a crash.
 func (d *daemon) storeFailed(err error) {
 	if err == nil {
-		d.troubles.clear("store", d.pager.tell)
+		d.troubles.clear(troubleStore, d.pager.tell)
 		return
 	}
 	d.log.Error().Err(err).Msg("the state cannot be saved")
-	d.troubles.raise("store", "incidents and deliveries cannot be saved: "+err.Error()+"; pages still go out, but might be sent again after a crash", d.pager.tell)
+	d.troubles.raise(troubleStore, "incidents and deliveries cannot be saved: "+err.Error()+"; pages still go out, but might be sent again after a crash", d.pager.tell)
 }

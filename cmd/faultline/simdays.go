@@ -192,7 +192,7 @@ func learnedCDNs(ctx context.Context, socket string) map[string]string {
 			Total int
 			Items []struct{ Site, CDN string }
 		}
-		if err := askWith(ctx, client, fmt.Sprintf("http://faultline/api/v1/sites?limit=1000&offset=%d", offset), &page); err != nil || len(page.Items) == 0 {
+		if err := askWith(ctx, client, http.MethodGet, fmt.Sprintf("http://faultline/api/v1/sites?limit=1000&offset=%d", offset), nil, &page); err != nil || len(page.Items) == 0 {
 			return fronts
 		}
 		if fronts == nil {

@@ -1,10 +1,18 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"faultline/alert"
+)
+
+// The daemon's own troubles, as names of failure domains.
+const (
+	troubleStore   = "store"         // the state cannot be saved
+	troubleDamaged = "state-damaged" // it was damaged when the daemon started
 )
 
 // troubles are the daemon's own: it cannot do what it promises. Each is an incident that pages.
@@ -15,15 +23,46 @@ type troubles struct {
 	open map[string]alert.Incident // by name
 }
 
+// take takes the incidents that are the daemon's own out of those that it begins with, and gives back the others, which are
+// the engine's.
+func (t *troubles) take(incidents []alert.Incident) (others []alert.Incident) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open = map[string]alert.Incident{}
+	for _, i := range incidents {
+		if i.Domain.Kind != alert.KindSelf || i.Domain.Name == alert.SelfBlind {
+			others = append(others, i)
+		} else if i.State != alert.StateResolved {
+			t.open[i.Domain.Name] = i
+		}
+	}
+	return others
+}
+
+// clearAll resolves all that are open: the daemon has begun anew, and what lasts is raised again.
+func (t *troubles) clearAll(tell func([]alert.Incident, []alert.Notice)) {
+	for _, i := range t.list() {
+		t.clear(i.Domain.Name, tell)
+	}
+}
+
+// list gives those that are open, by name.
+func (t *troubles) list() []alert.Incident {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []alert.Incident
+	for _, name := range slices.Sorted(maps.Keys(t.open)) {
+		out = append(out, t.open[name])
+	}
+	return out
+}
+
 // raise opens the incident of that name, unless it is open.
 func (t *troubles) raise(name, why string, tell func([]alert.Incident, []alert.Notice)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, known := t.open[name]; known {
 		return
-	}
-	if t.open == nil {
-		t.open = map[string]alert.Incident{}
 	}
 	now := time.Now().UTC()
 	t.open[name] = alert.Incident{
@@ -48,4 +87,23 @@ func (t *troubles) clear(name string, tell func([]alert.Incident, []alert.Notice
 	i.State, i.RecoveringAt, i.ResolvedAt = alert.StateResolved, now, now
 	i.Rev++
 	tell([]alert.Incident{i}, nil)
+}
+
+// acknowledge notes that someone has taken on the incident of that ID; false = it is not open.
+func (t *troubles) acknowledge(id string, ack alert.Ack, tell func([]alert.Incident, []alert.Notice)) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, i := range t.open {
+		if i.ID != id {
+			continue
+		}
+		if i.Ack == nil {
+			i.Ack = &ack
+			i.Rev++
+			t.open[name] = i
+			tell([]alert.Incident{i}, nil)
+		}
+		return true
+	}
+	return false
 }

@@ -12,6 +12,7 @@ import (
 // who ask within its time.
 type window struct {
 	judge *judge
+	own   func() []alert.Incident // that are not the engine's
 	every time.Duration
 
 	mu   sync.Mutex
@@ -39,6 +40,7 @@ func (w *window) view() *alert.View {
 	})
 	if err == nil {
 		w.last, w.made = <-filled, time.Now()
+		w.last.Incidents = append(w.own(), w.last.Incidents...)
 	}
 	return w.last
 }

@@ -32,7 +32,7 @@ type Config struct {
 	Policy   alert.Policy
 	Pace     probe.Pace
 	Probe    Probe
-	Channels []Channel // never empty: without any, pages go to the log
+	Channels []Channel      // never empty: without any, pages go to the log
 	Routes   []notify.Route // without the sites' lookup
 	Silences []alert.Silence
 	Delivery Delivery

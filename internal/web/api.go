@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"faultline/alert"
+	"faultline/alert/notify"
 	"faultline/probe"
 )
 
@@ -29,16 +30,32 @@ type list[T any] struct {
 // apiIncident is an incident with its words. In a list it has no members, evidence and text.
 type apiIncident struct {
 	*alert.Incident
-	Title string `json:"title"`
-	Text  string `json:"text,omitempty"`
+	Title      string        `json:"title"`
+	Text       string        `json:"text,omitempty"`
+	SilencedBy []string      `json:"silenced_by,omitempty"` // IDs of silences
+	Deliveries []notify.Told `json:"deliveries,omitempty"`  // how they went
 }
 
-func fullIncident(i *alert.Incident) apiIncident { return apiIncident{i, i.Title(), i.Text()} }
+func (s *server) fullIncident(i *alert.Incident) apiIncident {
+	told, err := s.Told(i.ID)
+	if err != nil {
+		s.Log.Error().Err(err).Str("incident", i.ID).Msg("deliveries not read")
+	}
+	return apiIncident{i, i.Title(), i.Text(), s.silencedBy(i), told}
+}
 
-func briefIncident(i *alert.Incident) apiIncident {
+func (s *server) briefIncident(i *alert.Incident) apiIncident {
 	c := *i
-	c.Members, c.Evidence = nil, nil
-	return apiIncident{&c, i.Title(), ""}
+	c.Members, c.Evidence, c.Course = nil, nil, nil
+	return apiIncident{Incident: &c, Title: i.Title(), SilencedBy: s.silencedBy(i)}
+}
+
+// silencedBy names what keeps an incident quiet, while there is anything to tell of it.
+func (s *server) silencedBy(i *alert.Incident) []string {
+	if i.State == alert.StateResolved {
+		return nil
+	}
+	return s.Silenced(i)
 }
 
 type apiSite struct {
@@ -66,7 +83,7 @@ func (s *server) listIncidents(w http.ResponseWriter, r *http.Request) {
 			found = append(found, i)
 		}
 	}
-	writePage(w, r, v.At, found, briefIncident)
+	writePage(w, r, v.At, found, s.briefIncident)
 }
 
 func (s *server) getIncident(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +92,7 @@ func (s *server) getIncident(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "no such incident is open or among the last resolved ones: see /api/v1/incidents")
 		return
 	}
-	writeJSON(w, fullIncident(i))
+	writeJSON(w, s.fullIncident(i))
 }
 
 func (s *server) listCaptures(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +134,7 @@ func (s *server) listDomains(w http.ResponseWriter, r *http.Request) {
 }
 
 func noEndpoint(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusNotFound, "no such endpoint: there are /api/v1/incidents, sites, vantages, domains and stream")
+	problem(w, http.StatusNotFound, "no such endpoint: there are /api/v1/incidents, sites, vantages, domains, silences and stream")
 }
 
 // newestFirst orders the incidents of v by when they were opened.

@@ -60,7 +60,9 @@ func (f *Feed) Result(r *probe.Result) {
 func (f *Feed) Incident(i *alert.Incident) {
 	if f.wants(topicIncident) {
 		v := *i
-		f.publish(topicIncident, event{"incident", sync.OnceValues(func() ([]byte, error) { return json.Marshal(fullIncident(&v)) })})
+		f.publish(topicIncident, event{"incident", sync.OnceValues(func() ([]byte, error) {
+			return json.Marshal(apiIncident{Incident: &v, Title: v.Title(), Text: v.Text()})
+		})})
 	}
 }
 

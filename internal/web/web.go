@@ -3,11 +3,14 @@
 package web
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/alert/notify"
 	"faultline/probe"
 )
 
@@ -19,11 +22,22 @@ type Config struct {
 	Healthy func() error       // likewise
 	// Captures gives what the failing looks of an incident saw.
 	Captures func(incident string) ([]*probe.Capture, error)
-	Metrics  *Metrics
-	Feed     *Feed
-	Writes   bool // true on the control socket; false where anybody may come: what changes something is refused there
-	Version  string
-	Log      zerolog.Logger
+	// Told gives how the deliveries of an incident went.
+	Told func(incident string) ([]notify.Told, error)
+	// Silenced names the silences that keep an incident quiet now.
+	Silenced func(*alert.Incident) []string
+	// Acknowledge notes that someone has taken an open incident on.
+	Acknowledge func(ctx context.Context, incident, by, comment string) error
+
+	Silences      func() []alert.Silence
+	AddSilence    func(now time.Time, s alert.Silence) (alert.Silence, error)
+	ExpireSilence func(now time.Time, id string) (alert.Silence, error)
+
+	Metrics *Metrics
+	Feed    *Feed
+	Writes  bool // true on the control socket; false where anybody may come: what changes something is refused there
+	Version string
+	Log     zerolog.Logger
 }
 
 type server struct {
@@ -55,6 +69,10 @@ func New(c Config) http.Handler {
 	} {
 		mux.Handle(path, readOnly(h))
 	}
+	mux.HandleFunc("/api/v1/incidents/{id}/ack", s.write(http.MethodPost, s.acknowledge))
+	mux.HandleFunc("/api/v1/silences/{id}", s.write(http.MethodDelete, s.expireSilence))
+	mux.Handle("/api/v1/silences", readOnly(s.listSilences))
+	mux.HandleFunc("POST /api/v1/silences", s.write(http.MethodPost, s.addSilence))
 	mux.HandleFunc("/-/reload", s.reload)
 	return secure(http.NewCrossOriginProtection().Handler(mux))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/alert/notify"
 	"faultline/probe"
 )
 
@@ -73,6 +74,9 @@ func sampleConfig(v *alert.View) Config {
 	return Config{
 		View: view, Reload: fine, Ready: fine, Healthy: fine, Metrics: NewMetrics("1.2.3", view, true), Feed: &Feed{},
 		Captures: func(string) ([]*probe.Capture, error) { return nil, nil },
+		Told:     func(string) ([]notify.Told, error) { return nil, nil },
+		Silenced: func(*alert.Incident) []string { return nil },
+		Silences: func() []alert.Silence { return nil },
 		Version:  "1.2.3", Log: zerolog.Nop(),
 	}
 }
