@@ -128,15 +128,24 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 // control asks a daemon over its control socket.
 func control(t *testing.T, socket, method, path string) (int, string) {
 	t.Helper()
+	return controlBody(t, socket, method, path, "")
+}
+
+// controlBody is control with a JSON document to send; "" = none.
+func controlBody(t *testing.T, socket, method, path, body string) (int, string) {
+	t.Helper()
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://faultline"+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://faultline"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := client.Do(req)
 	if err != nil {
