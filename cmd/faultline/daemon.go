@@ -448,7 +448,7 @@ func (d *daemon) serve(ctx context.Context, l listener) {
 	h := web.New(web.Config{
 		View: d.window.view, Reload: func() error { return d.reload(ctx) }, Ready: d.isReady, Healthy: d.isHealthy,
 		Captures: d.store.Captures, Told: d.store.Told, Acknowledge: d.acknowledge,
-		Silences: d.silences.list, AddSilence: d.silences.add, ExpireSilence: d.silences.expire, Silenced: d.silenced, Metrics: d.metrics, Feed: &d.feed, Writes: l.writes, Version: version(), Log: d.log,
+		Silences: d.silences.list, AddSilence: d.silences.add, ExpireSilence: d.silences.expire, Silenced: d.silenced, Metrics: d.metrics, Feed: &d.feed, Recording: d.record.directory(), Writes: l.writes, Version: version(), Log: d.log,
 	})
 	if err := web.Serve(ctx, l, h); err != nil {
 		d.log.Error().Err(err).Stringer("listen", l.Addr()).Msg("serving ended")

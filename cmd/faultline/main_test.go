@@ -320,6 +320,13 @@ func replayedAsDrilled(t *testing.T, records string, r *drillReport) {
 	if err := json.Unmarshal([]byte(out), &again); err != nil {
 		t.Fatal(err)
 	}
+	whole := filepath.Join(t.TempDir(), "whole.jsonl")
+	if status, _, errs := command(t, "results", "export", "--dir", records, "--since", "2000-01-01", "--until", "2100-01-01", "-o", whole); status != exitOK {
+		t.Fatalf("got status %d, %s", status, errs)
+	}
+	if _, exported, _ := command(t, "replay", "--json", whole); exported != out {
+		t.Errorf("what was exported gives other incidents:\n%s\nwant\n%s", exported, out)
+	}
 	onset, err := time.Parse(time.RFC3339, r.Onset)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,6 +12,7 @@ import (
 
 // recording writes every result that the engine is told of. It belongs to the judge's goroutine until it is ended.
 type recording struct {
+	dir    string
 	writer *record.Writer
 	sites  map[*probe.Site]*probe.Site // as they are recorded
 	onset  func() time.Time            // of a drill; nil = time is recorded as it is
@@ -23,7 +25,7 @@ func newRecording(dir string, log zerolog.Logger) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &recording{writer: w, sites: map[*probe.Site]*probe.Site{}, speed: 1}, nil
+	return &recording{dir: dir, writer: w, sites: map[*probe.Site]*probe.Site{}, speed: 1}, nil
 }
 
 // end ends the recording.
@@ -35,6 +37,18 @@ func (x *recording) end(log zerolog.Logger) {
 	if n := x.writer.Dropped(); n > 0 {
 		log.Warn().Uint64("results", n).Msg("some results were not recorded: the disk was too slow or full")
 	}
+}
+
+// directory is where x writes; "" = nothing is recorded.
+func (x *recording) directory() string {
+	if x == nil {
+		return ""
+	}
+	dir, err := filepath.Abs(x.dir)
+	if err != nil {
+		return x.dir
+	}
+	return dir
 }
 
 // heard records a result that the engine was told of at now.

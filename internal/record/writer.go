@@ -173,7 +173,7 @@ const (
 )
 
 func (w *Writer) open(now time.Time) error {
-	name := filepath.Join(w.dir, filePrefix+now.UTC().Format("20060102T150405.000Z")+fileSuffix)
+	name := filepath.Join(w.dir, filePrefix+now.UTC().Format(fileTime)+fileSuffix)
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("beginning a file of the recording: %w", err)

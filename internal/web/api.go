@@ -133,6 +133,15 @@ func (s *server) listDomains(w http.ResponseWriter, r *http.Request) {
 	writePage(w, r, v.At, v.Domains, func(x alert.DomainView) alert.DomainView { return x })
 }
 
+// recording tells those who share this host where results are recorded.
+func (s *server) recording(w http.ResponseWriter, _ *http.Request) {
+	if !s.Writes {
+		problem(w, http.StatusForbidden, "this is told on the control socket only")
+		return
+	}
+	writeJSON(w, map[string]string{"dir": s.Recording})
+}
+
 func noEndpoint(w http.ResponseWriter, _ *http.Request) {
 	problem(w, http.StatusNotFound, "no such endpoint: there are /api/v1/incidents, sites, vantages, domains, silences and stream")
 }

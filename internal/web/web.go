@@ -33,11 +33,12 @@ type Config struct {
 	AddSilence    func(now time.Time, s alert.Silence) (alert.Silence, error)
 	ExpireSilence func(now time.Time, id string) (alert.Silence, error)
 
-	Metrics *Metrics
-	Feed    *Feed
-	Writes  bool // true on the control socket; false where anybody may come: what changes something is refused there
-	Version string
-	Log     zerolog.Logger
+	Metrics   *Metrics
+	Feed      *Feed
+	Recording string // the directory that results are recorded in; "" = none
+	Writes    bool   // true on the control socket; false where anybody may come: what changes something is refused there
+	Version   string
+	Log       zerolog.Logger
 }
 
 type server struct {
@@ -66,6 +67,7 @@ func New(c Config) http.Handler {
 		"/api/v1/vantages":                s.listVantages,
 		"/api/v1/domains":                 s.listDomains,
 		"/api/v1/stream":                  s.stream,
+		"/api/v1/recording":               s.recording,
 	} {
 		mux.Handle(path, readOnly(h))
 	}
