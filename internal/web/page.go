@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"faultline/alert"
+	"faultline/alert/notify"
 	"faultline/probe"
 )
 
@@ -41,7 +42,7 @@ type frame struct {
 // the sites that the matrix shows.
 func (s *server) statusPage(w http.ResponseWriter, r *http.Request) {
 	v, now, f := s.View(), time.Now(), parseFilter(r)
-	render := func() ([]byte, error) { return execute("status", newStatus(v, now, f)) }
+	render := func() ([]byte, error) { return execute("status", newStatus(v, now, f, s.Silenced)) }
 	var body []byte
 	var err error
 	if f == (filter{}) {
@@ -62,14 +63,20 @@ func (s *server) incidentPage(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // the page is worth showing without them
 		s.Log.Error().Err(err).Msg("captures not read")
 	}
-	body, err := execute("incident", incidentData{i, evidence(i, captures)})
+	told, err := s.Told(i.ID)
+	if err != nil {
+		s.Log.Error().Err(err).Msg("deliveries not read")
+	}
+	body, err := execute("incident", incidentData{i, evidence(i, captures), told, len(s.silencedBy(i)) > 0})
 	s.answer(w, r, http.StatusOK, i.Title(), body, err)
 }
 
 // incidentData is what the incident page shows.
 type incidentData struct {
 	*alert.Incident
-	Seen []seen // in place of Evidence
+	Seen     []seen // in place of Evidence
+	Told     []notify.Told
+	Silenced bool
 }
 
 // seen is a failing answer and what was seen of it.

@@ -45,7 +45,7 @@ func TestPageTellsEveryState(t *testing.T) {
 func TestVerdict(t *testing.T) {
 	f := func(v *alert.View, tone, headline string) {
 		t.Helper()
-		s := newStatus(v, noon, filter{})
+		s := newStatus(v, noon, filter{}, func(*alert.Incident) []string { return nil })
 		if s.Tone != tone || s.Headline != headline {
 			t.Errorf("got %s %q, want %s %q", s.Tone, s.Headline, tone, headline)
 		}

@@ -32,8 +32,8 @@ type status struct {
 	QuietTill           time.Time // zero when over
 	StalledAt           time.Time // zero when the view is fresh
 
-	Open     []*alert.Incident // not resolved, those that page first
-	MoreOpen int               // of those, without a card
+	Open     []card // not resolved, those that page first
+	MoreOpen int    // of those, without a card
 	Resolved []*alert.Incident
 	Domains  []domainRow
 	Quiet    int // domains left out, nothing of which is failing
@@ -57,17 +57,23 @@ type vantageRow struct {
 	SilentSince time.Time // zero when results come in
 }
 
-func newStatus(v *alert.View, now time.Time, f filter) *status {
+// card is an open incident, and whether people are told of it.
+type card struct {
+	*alert.Incident
+	Silenced bool
+}
+
+func newStatus(v *alert.View, now time.Time, f filter, silenced func(*alert.Incident) []string) *status {
 	s := &status{Matrix: newMatrix(v, f), Vantages: vantageRows(v)}
 	for _, i := range newestFirst(v) {
 		switch {
 		case i.State != alert.StateResolved:
-			s.Open = append(s.Open, i)
+			s.Open = append(s.Open, card{i, len(silenced(i)) > 0})
 		case len(s.Resolved) < maxResolved:
 			s.Resolved = append(s.Resolved, i)
 		}
 	}
-	slices.SortStableFunc(s.Open, func(a, b *alert.Incident) int { return cmp.Compare(urgency(a), urgency(b)) })
+	slices.SortStableFunc(s.Open, func(a, b card) int { return cmp.Compare(urgency(a.Incident), urgency(b.Incident)) })
 	s.Domains, s.Quiet = domainRows(v)
 	s.judge()
 	s.MoreOpen = max(0, len(s.Open)-maxCards)
