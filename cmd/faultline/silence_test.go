@@ -12,6 +12,7 @@ import (
 
 // Planned work keeps quiet and hides nothing; what still fails when it ends is told, and taken on by someone.
 func TestSilenceAndAck(t *testing.T) {
+	t.Parallel() // it mostly waits
 	p := newPlay(t, strings.Replace(outage, "at_s = 300", "at_s = 150", 1), 6, "[alert]", "[alert]\nresolve_after = \"1m\"")
 	startChild(t, nil, "run", "--config", p.config, "--speed", "6")
 	eventually(t, 10*time.Second, "the daemon to answer", func() bool {

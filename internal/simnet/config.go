@@ -54,9 +54,11 @@ type configVantage struct {
 }
 
 type configChannel struct {
-	Kind string `toml:"kind"`
-	Name string `toml:"name"`
-	URL  string `toml:"url"`
+	Kind         string `toml:"kind"`
+	Name         string `toml:"name"`
+	URL          string `toml:"url"`
+	NoticesEvery string `toml:"notices_every"`
+	PerMinute    int    `toml:"per_minute"`
 
 	Notices bool `toml:"notices"`
 }
@@ -93,7 +95,7 @@ func (n *Net) WriteConfig(dir string, o ConfigOptions) (string, error) {
 	c.Alert.LabelDomains = n.World.Labels()
 	c.Alert.AnchorInterval = (2 * spec.Interval).String()
 	if o.WebhookURL != "" {
-		c.Channel = []configChannel{{Kind: "webhook", Name: "drill", URL: o.WebhookURL, Notices: true}}
+		c.Channel = []configChannel{{Kind: "webhook", Name: "drill", URL: o.WebhookURL, NoticesEvery: "0s", PerMinute: 10000, Notices: true}}
 	}
 	for v, vs := range n.World.Vantages {
 		resolver := fmt.Sprintf("%s:%d", resolverAddr(v), n.dnsPort)
