@@ -14,7 +14,7 @@ import (
 )
 
 // migrations[v] leads from schema v to v+1. A file without a schema, a new one among them, is of schema 0.
-var migrations = []func(*bolt.Tx) error{createBuckets, createBuckets} // 2: bucketCaptures is new
+var migrations = []func(*bolt.Tx) error{createBuckets, createBuckets, createBuckets} // 2: bucketCaptures is new; 3: bucketHistory
 
 var keySchema = []byte("schema")
 
@@ -84,7 +84,7 @@ func migrate(tx *bolt.Tx, from int) error {
 }
 
 func createBuckets(tx *bolt.Tx) error {
-	for _, name := range append([][]byte{bucketDamaged}, summed...) {
+	for _, name := range append([][]byte{bucketDamaged, bucketHistory}, summed...) {
 		b, err := tx.CreateBucketIfNotExists(name)
 		if err != nil {
 			return err
@@ -133,6 +133,7 @@ func (s *Store) dropUnreadable() error {
 			{bucketResolved, readable[alert.Incident]},
 			{bucketDeliveries, readable[notify.Delivery]},
 			{bucketCaptures, readable[[]*probe.Capture]},
+			{bucketHistory, sealed},
 		} {
 			bad, why, err := takeOut(tx, b.name, b.check)
 			if err != nil {
