@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"faultline/alert"
+	"faultline/alert/history"
 	"faultline/alert/notify"
 	"faultline/internal/asn"
 	"faultline/internal/config"
@@ -38,6 +39,8 @@ type daemon struct {
 	captured chan captured // to be saved
 	runner   *probe.Runner
 	judge    *judge
+	counter  *history.Counter // of the judge's goroutine
+	counted  []history.Batch  // taken from it and not saved yet; of the goroutine that saves
 	window   *window
 	pager    *pager
 	feed     web.Feed
@@ -131,6 +134,8 @@ func (d *daemon) build(ctx context.Context) error {
 		return err
 	}
 	engine := alert.New(time.Now(), d.cfg.Policy, world(d.cfg), alert.Saved{Incidents: incidents, Learned: learned})
+	d.counter = history.NewCounter(engine)
+	d.counter.SetSites(d.cfg.Sites)
 	d.judge = newJudge(engine, d.heard, d.decided)
 	d.judge.world = func() alert.World { return d.tasks.Load().world }
 	d.window = &window{judge: d.judge, every: 500 * time.Millisecond, last: &alert.View{}}
@@ -287,6 +292,8 @@ func (d *daemon) run(ctx context.Context, listeners []listener) {
 	endServing()
 	serving.Wait()
 	d.keepLearned(d.judge.engine)
+	d.counted = append(d.counted, d.counter.TakeAll()...)
+	d.saveCounts()
 	d.log.Info().Msg("stopped")
 }
 
@@ -295,6 +302,7 @@ func (d *daemon) heard(now time.Time, r *probe.Result) {
 	if d.record != nil {
 		d.record.heard(now, r, d.tasks.Load())
 	}
+	d.counter.Heard(now, r)
 	d.metrics.Result(r)
 	d.feed.Result(r)
 	d.feed.ViewChanged()
@@ -350,7 +358,7 @@ func (d *daemon) channels(c *config.Config) (func([]alert.Incident, []notify.Del
 	}, nil
 }
 
-// saveLearned keeps what was learned, every minute.
+// saveLearned keeps what was learned and what was counted, every minute.
 func (d *daemon) saveLearned(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -361,11 +369,18 @@ func (d *daemon) saveLearned(ctx context.Context) {
 		case <-tick.C:
 		}
 		records := map[string][]byte{}
-		if err := d.judge.do(ctx, func(e *alert.Engine) { e.Dirty(func(k string, b []byte) { records[k] = b }) }); err != nil {
+		err := d.judge.do(ctx, func(e *alert.Engine) {
+			e.Dirty(func(k string, b []byte) { records[k] = b })
+			if len(d.counted) == 0 { // else it goes on counting until that can be saved
+				d.counted = d.counter.Take(time.Now())
+			}
+		})
+		if err != nil {
 			return
 		}
 		d.memory.Dirty(func(k string, b []byte) { records[k] = b })
 		d.putLearned(records)
+		d.saveCounts()
 	}
 }
 
@@ -389,6 +404,18 @@ func (d *daemon) putLearned(records map[string][]byte) {
 	if err != nil {
 		d.log.Error().Err(err).Msg("what was learned cannot be saved; free space and permissions of the state directory?")
 	}
+}
+
+// saveCounts saves what was counted; what cannot be saved is tried again.
+func (d *daemon) saveCounts() {
+	if len(d.counted) == 0 {
+		return
+	}
+	if err := d.store.AddCounts(d.counted); err != nil {
+		d.log.Error().Err(err).Msg("the history of the sites cannot be saved; free space and permissions of the state directory?")
+		return
+	}
+	d.counted = nil
 }
 
 // listener is one address to serve at, and whether what comes there may change something.
@@ -426,7 +453,7 @@ func closeAll(ls []listener) {
 func (d *daemon) serve(ctx context.Context, l listener) {
 	h := web.New(web.Config{
 		View: d.window.view, Reload: func() error { return d.reload(ctx) }, Ready: d.isReady, Healthy: d.isHealthy,
-		Captures: d.store.Captures, Metrics: d.metrics, Feed: &d.feed, Writes: l.writes, Version: version(), Log: d.log,
+		Captures: d.store.Captures, History: d.store.History, Metrics: d.metrics, Feed: &d.feed, Writes: l.writes, Version: version(), Log: d.log,
 	})
 	if err := web.Serve(ctx, l, h); err != nil {
 		d.log.Error().Err(err).Stringer("listen", l.Addr()).Msg("serving ended")

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/alert/history"
 	"faultline/probe"
 )
 
@@ -19,11 +20,13 @@ type Config struct {
 	Healthy func() error       // likewise
 	// Captures gives what the failing looks of an incident saw.
 	Captures func(incident string) ([]*probe.Capture, error)
-	Metrics  *Metrics
-	Feed     *Feed
-	Writes   bool // true on the control socket; false where anybody may come: what changes something is refused there
-	Version  string
-	Log      zerolog.Logger
+	// History gives what was counted of the site with that probe.Site.Key in each time of [from, to) that there are counts of.
+	History func(site uint64, step history.Step, from, to int64) ([]history.Item, error)
+	Metrics *Metrics
+	Feed    *Feed
+	Writes  bool // true on the control socket; false where anybody may come: what changes something is refused there
+	Version string
+	Log     zerolog.Logger
 }
 
 type server struct {
@@ -49,6 +52,8 @@ func New(c Config) http.Handler {
 		"/api/v1/incidents/{id}":          s.getIncident,
 		"/api/v1/incidents/{id}/captures": s.listCaptures,
 		"/api/v1/sites":                   s.listSites,
+		"/api/v1/sites/{name}/history":    s.listHistory,
+		"/api/v1/sites/{name}/uptime":     s.listUptime,
 		"/api/v1/vantages":                s.listVantages,
 		"/api/v1/domains":                 s.listDomains,
 		"/api/v1/stream":                  s.stream,

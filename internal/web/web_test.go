@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/alert/history"
 	"faultline/probe"
 )
 
@@ -73,6 +74,7 @@ func sampleConfig(v *alert.View) Config {
 	return Config{
 		View: view, Reload: fine, Ready: fine, Healthy: fine, Metrics: NewMetrics("1.2.3", view, true), Feed: &Feed{},
 		Captures: func(string) ([]*probe.Capture, error) { return nil, nil },
+		History:  func(uint64, history.Step, int64, int64) ([]history.Item, error) { return nil, nil },
 		Version:  "1.2.3", Log: zerolog.Nop(),
 	}
 }
