@@ -46,6 +46,7 @@ func TestASickVantageDentsNoUptime(t *testing.T) {
 	}
 	f(noNet, world(20, 5), false)
 	f(silence, world(20, 5), false)
+	f(probe.Verdict{Class: probe.ClassConnectUnreachable, Fault: probe.FaultPath}, world(20, 5), false) // failed before that is known
 	f(silence, dual(20, 3), true)
 }
 
