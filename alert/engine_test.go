@@ -30,6 +30,7 @@ type story struct {
 	fault6  func(s *probe.Site, v *probe.Vantage, since time.Duration) probe.Verdict // over IPv6; nil = fault
 	shape   func(r *probe.Result, since time.Duration)                               // gives results more than a verdict; nil = nothing
 	skew    func(r *probe.Result)                                                    // changes results as they are told; nil = not
+	told    func(now time.Time, r *probe.Result)                                     // is told of results after the engine; nil = nobody
 	onset   time.Time
 	lost    func(vantage string, since time.Duration) bool // a vantage's results never come; nil = they do
 	deaf    bool                                           // wants are dropped
@@ -170,6 +171,9 @@ func (st *story) until(since time.Duration) *story {
 				st.skew(&ev.r)
 			}
 			st.e.Observe(st.now, &ev.r)
+			if st.told != nil {
+				st.told(st.now, &ev.r)
+			}
 		}
 		due, next = st.sched.Due(st.now, due[:0])
 	}

@@ -3,6 +3,7 @@ package alert
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"faultline/probe"
 )
@@ -30,7 +31,8 @@ type lane struct {
 	lossy     bool // it is sick because of that
 	inARow    int  // anchors' good answers in a row since
 	sick      bool
-	since     stamp // of sick, or of being well again
+	since     stamp   // of sick, or of being well again
+	ills      [2]span // the last two times that it was sick, the last one first
 	why       string
 	resolver  string // that is why it is sick; "" = it is not, or another thing
 }
@@ -224,7 +226,9 @@ func (e *Engine) whoAsks(la *lane) string {
 func (e *Engine) quarantine(l int, since stamp) {
 	la := &e.lanes[l]
 	la.sick, la.since, la.checking = true, since, false
-	e.forget(l, since.add(-e.p.SweepEvery))
+	from := since.add(-e.p.SweepEvery)
+	la.ills[1], la.ills[0] = la.ills[0], span{from: from}
+	e.forget(l, from)
 	e.tell(la.notice(fmt.Sprintf("vantage %s is sick%s: %s. Its results%s do not count, and no site is blamed for them; look at its network and resolver",
 		la.Name, la.over(), la.why, la.over())))
 }
@@ -235,7 +239,34 @@ func (e *Engine) heal(l int) {
 	n.Over = true
 	e.tell(n)
 	la.sick, la.lossy, la.since, la.why = false, false, e.now, ""
+	la.ills[0].till = e.now
 	e.lookAgain(e.now)
+}
+
+// span is a time; till is 0 while it lasts.
+type span struct{ from, till stamp }
+
+func (s span) touches(from, till stamp) bool {
+	return s.from != 0 && s.from <= till && (s.till == 0 || from <= s.till)
+}
+
+// WasSick tells whether the vantage of a look that took from begun to known was sick meanwhile, as far as is known by now: it
+// is found some seconds after the onset. Only the last two times that a vantage was sick are remembered.
+func (e *Engine) WasSick(site, vantage string, f probe.Family, begun, known time.Time) bool {
+	s, ok := e.siteNo[site]
+	if !ok {
+		return false
+	}
+	p, ok := e.vantageNo[vantage]
+	if !ok {
+		return false
+	}
+	l, ok := e.laneOf(s, p, f)
+	if !ok {
+		return false
+	}
+	from, till, ills := stampOf(begun), stampOf(known), &e.lanes[l].ills
+	return ills[0].touches(from, till) || ills[1].touches(from, till)
 }
 
 func (la *lane) notice(text string) Notice {

@@ -127,11 +127,14 @@ func (e *Expect) OK(status int) bool {
 }
 
 // Key identifies a site over restarts and between hosts: a hash of its name and URL.
-func (s *Site) Key() uint64 {
+func (s *Site) Key() uint64 { return SiteKey(s.Name, s.URL.String()) }
+
+// SiteKey is the Key of the site with that name and URL.
+func SiteKey(name, url string) uint64 {
 	h := fnv.New64a()
-	_, _ = io.WriteString(h, s.Name)
+	_, _ = io.WriteString(h, name)
 	_, _ = h.Write([]byte{0})
-	_, _ = io.WriteString(h, s.URL.String())
+	_, _ = io.WriteString(h, url)
 	return h.Sum64()
 }
 

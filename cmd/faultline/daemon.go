@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"faultline/alert"
+	"faultline/alert/history"
 	"faultline/alert/notify"
 	"faultline/internal/asn"
 	"faultline/internal/config"
@@ -39,6 +40,8 @@ type daemon struct {
 	kept     chan kept // to be saved
 	runner   *probe.Runner
 	judge    *judge
+	counter  *history.Counter // of the judge's goroutine
+	counted  []history.Batch  // taken from it and not saved yet; of the goroutine that saves
 	window   *window
 	pager    *pager
 	silences *silences
@@ -135,6 +138,8 @@ func (d *daemon) build(ctx context.Context) error {
 		return err
 	}
 	engine := alert.New(time.Now(), d.cfg.Policy, world(d.cfg), alert.Saved{Incidents: incidents, Learned: learned})
+	d.counter = history.NewCounter(engine)
+	d.counter.SetSites(d.cfg.Sites)
 	d.judge = newJudge(engine, d.heard, d.decided)
 	d.judge.world = func() alert.World { return d.tasks.Load().world }
 	d.window = &window{judge: d.judge, own: d.troubles.list, every: 500 * time.Millisecond, last: &alert.View{}}
@@ -296,6 +301,8 @@ func (d *daemon) run(ctx context.Context, listeners []listener) {
 	endServing()
 	serving.Wait()
 	d.keepLearned(d.judge.engine)
+	d.counted = append(d.counted, d.counter.TakeAll()...)
+	d.saveCounts()
 	d.log.Info().Msg("stopped")
 }
 
@@ -304,6 +311,7 @@ func (d *daemon) heard(now time.Time, r *probe.Result) {
 	if d.record != nil {
 		d.record.heard(now, r, d.tasks.Load())
 	}
+	d.counter.Heard(now, r)
 	d.metrics.Result(r)
 	d.feed.Result(r)
 	d.feed.ViewChanged()
@@ -371,7 +379,7 @@ func linker(base string) func(incident string) string {
 	return func(incident string) string { return base + "/incidents/" + url.PathEscape(incident) }
 }
 
-// saveLearned keeps what was learned, every minute.
+// saveLearned keeps what was learned and what was counted, every minute.
 func (d *daemon) saveLearned(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -382,11 +390,18 @@ func (d *daemon) saveLearned(ctx context.Context) {
 		case <-tick.C:
 		}
 		records := map[string][]byte{}
-		if err := d.judge.do(ctx, func(e *alert.Engine) { e.Dirty(func(k string, b []byte) { records[k] = b }) }); err != nil {
+		err := d.judge.do(ctx, func(e *alert.Engine) {
+			e.Dirty(func(k string, b []byte) { records[k] = b })
+			if len(d.counted) == 0 { // else it goes on counting until that can be saved
+				d.counted = d.counter.Take(time.Now())
+			}
+		})
+		if err != nil {
 			return
 		}
 		d.memory.Dirty(func(k string, b []byte) { records[k] = b })
 		d.putLearned(records)
+		d.saveCounts()
 	}
 }
 
@@ -410,6 +425,18 @@ func (d *daemon) putLearned(records map[string][]byte) {
 	if err != nil {
 		d.log.Error().Err(err).Msg("what was learned cannot be saved; free space and permissions of the state directory?")
 	}
+}
+
+// saveCounts saves what was counted; what cannot be saved is tried again.
+func (d *daemon) saveCounts() {
+	if len(d.counted) == 0 {
+		return
+	}
+	if err := d.store.AddCounts(d.counted); err != nil {
+		d.log.Error().Err(err).Msg("the history of the sites cannot be saved; free space and permissions of the state directory?")
+		return
+	}
+	d.counted = nil
 }
 
 // listener is one address to serve at, and whether what comes there may change something.
@@ -448,7 +475,8 @@ func (d *daemon) serve(ctx context.Context, l listener) {
 	h := web.New(web.Config{
 		View: d.window.view, Reload: func() error { return d.reload(ctx) }, Ready: d.isReady, Healthy: d.isHealthy,
 		Captures: d.store.Captures, Told: d.store.Told, Acknowledge: d.acknowledge,
-		Silences: d.silences.list, AddSilence: d.silences.add, ExpireSilence: d.silences.expire, Silenced: d.silenced, Metrics: d.metrics, Feed: &d.feed, Recording: d.record.directory(), Writes: l.writes, Version: version(), Log: d.log,
+		Silences: d.silences.list, AddSilence: d.silences.add, ExpireSilence: d.silences.expire, Silenced: d.silenced,
+		History: d.store.History, Metrics: d.metrics, Feed: &d.feed, Recording: d.record.directory(), Writes: l.writes, Version: version(), Log: d.log,
 	})
 	if err := web.Serve(ctx, l, h); err != nil {
 		d.log.Error().Err(err).Stringer("listen", l.Addr()).Msg("serving ended")

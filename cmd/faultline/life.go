@@ -138,6 +138,7 @@ func (d *daemon) swap(ctx context.Context) error {
 	sites := slices.Concat(next.Sites, next.Anchors)
 	d.tasks.Store(indexTasks(next))
 	err = d.judge.do(ctx, func(e *alert.Engine) {
+		d.counter.SetSites(next.Sites)
 		e.SetPolicy(next.Policy)
 		e.SetWorld(time.Now(), world(next))
 	})

@@ -87,7 +87,7 @@ func migrate(tx *bolt.Tx, from int) error {
 }
 
 func createBuckets(tx *bolt.Tx) error {
-	for _, name := range append([][]byte{bucketDamaged}, summed...) {
+	for _, name := range append([][]byte{bucketDamaged, bucketHistory}, summed...) {
 		b, err := tx.CreateBucketIfNotExists(name)
 		if err != nil {
 			return err
@@ -138,6 +138,7 @@ func (s *Store) dropUnreadable() error {
 			{bucketCaptures, readable[[]*probe.Capture]},
 			{bucketSilences, readable[alert.Silence]},
 			{bucketTold, readable[[]notify.Told]},
+			{bucketHistory, sealed},
 		} {
 			bad, why, err := takeOut(tx, b.name, b.check)
 			if err != nil {

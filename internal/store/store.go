@@ -1,5 +1,5 @@
-// Package store keeps what must survive a restart in one bbolt file: incidents with their deliveries, and what the
-// engine has learned. One process at a time owns the file.
+// Package store keeps what must survive a restart in one bbolt file: incidents with their deliveries, what the engine has
+// learned, and the counts of looks at each site. One process at a time owns the file.
 package store
 
 import (
@@ -34,6 +34,7 @@ var (
 	bucketCaptures   = []byte("captures")   // Incident.ID -> captures
 	bucketSilences   = []byte("silences")   // Silence.ID -> silence
 	bucketTold       = []byte("told")       // Incident.ID -> how its deliveries went
+	bucketHistory    = []byte("history")    // see history.go
 	bucketDamaged    = []byte("damaged")    // bucket, slash, key -> value of a record that cannot be read
 )
 

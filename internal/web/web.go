@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/alert/history"
 	"faultline/alert/notify"
 	"faultline/probe"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	AddSilence    func(now time.Time, s alert.Silence) (alert.Silence, error)
 	ExpireSilence func(now time.Time, id string) (alert.Silence, error)
 
+	// History gives what was counted of the site with that probe.Site.Key in each time of [from, to) that there are counts of.
+	History   func(site uint64, step history.Step, from, to int64) ([]history.Item, error)
 	Metrics   *Metrics
 	Feed      *Feed
 	Recording string // the directory that results are recorded in; "" = none
@@ -64,6 +67,8 @@ func New(c Config) http.Handler {
 		"/api/v1/incidents/{id}":          s.getIncident,
 		"/api/v1/incidents/{id}/captures": s.listCaptures,
 		"/api/v1/sites":                   s.listSites,
+		"/api/v1/sites/{name}/history":    s.listHistory,
+		"/api/v1/sites/{name}/uptime":     s.listUptime,
 		"/api/v1/vantages":                s.listVantages,
 		"/api/v1/domains":                 s.listDomains,
 		"/api/v1/stream":                  s.stream,

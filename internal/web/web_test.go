@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"faultline/alert"
+	"faultline/alert/history"
 	"faultline/alert/notify"
 	"faultline/probe"
 )
@@ -77,6 +78,7 @@ func sampleConfig(v *alert.View) Config {
 		Told:     func(string) ([]notify.Told, error) { return nil, nil },
 		Silenced: func(*alert.Incident) []string { return nil },
 		Silences: func() []alert.Silence { return nil },
+		History:  func(uint64, history.Step, int64, int64) ([]history.Item, error) { return nil, nil },
 		Version:  "1.2.3", Log: zerolog.Nop(),
 	}
 }
