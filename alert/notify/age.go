@@ -31,7 +31,11 @@ func (d *Deliverer) age(now time.Time) {
 func (d *Deliverer) ageDelivery(now time.Time, l *lane, x *Delivery) {
 	was := *x
 	i := d.incidents[x.Incident]
-	*x = Hush(now, *x, &i, d.silencedBy(now, &i))
+	by := d.silencedBy(now, &i)
+	if l.Resend > 0 && x.Acked > 0 {
+		by = "" // what it is not told again it takes to be over
+	}
+	*x = Hush(now, *x, &i, by)
 	var next time.Time
 	*x, next = Repeat(now, *x, &i, &l.NamedChannel)
 	d.next = earlier(d.next, next)
@@ -73,6 +77,13 @@ func (d *Deliverer) silencedBy(now time.Time, i *alert.Incident) string {
 		return ""
 	}
 	return cmp.Or(by[0].Comment, by[0].Match.String())
+}
+
+// Held gives the notices that silences keep back; after Run has ended, for the Deliverer that goes on.
+func (d *Deliverer) Held() []alert.Notice {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.held)
 }
 
 // letOut tells of the notices that silences kept back, once these are over.

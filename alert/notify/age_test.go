@@ -40,7 +40,9 @@ func TestResend(t *testing.T) {
 		c := &fakeChannel{}
 		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: true, Resend: time.Minute}}}, nil, nil)
 		tell(d, taken(minor(page("a", 1))))
-		after(3*time.Minute + time.Second)
+		after(time.Minute)
+		d.SetSilences(silencing(0, time.Hour, alert.Match{"domain": {"*"}})) // it would take it to be over if it heard no more
+		after(2*time.Minute + time.Second)
 		tell(d, over(taken(minor(page("a", 1)))))
 		after(time.Hour)
 		c.check(t, "notice a.1", "reminder a.1", "reminder a.1", "reminder a.1", "resolved a.2")
@@ -168,7 +170,12 @@ func TestSilencedNotices(t *testing.T) {
 		d.Tell(nil, []alert.Notice{well})
 		after(time.Hour)
 		c.check(t, "notice n4", "notice n2")
+		d.SetSilences(silencing(0, time.Hour, alert.Match{"vantage": {"v1"}}))
+		d.Tell(nil, []alert.Notice{{ID: "n5", Key: "slow/v1", Vantage: "v1"}})
 		stop()
+		if got := d.Held(); len(got) != 1 || got[0].ID != "n5" {
+			t.Errorf("got %+v held, want n5", got)
+		}
 	})
 }
 

@@ -117,6 +117,9 @@ func (p *pager) run(ctx context.Context) {
 		p.mu.Unlock()
 		end()
 		wg.Wait()
+		p.mu.Lock()
+		p.notices = append(d.Held(), p.notices...)
+		p.mu.Unlock()
 	}
 }
 
