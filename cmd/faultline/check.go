@@ -9,6 +9,7 @@ import (
 
 	"faultline/internal/asn"
 	"faultline/internal/config"
+	"faultline/internal/web"
 	"faultline/probe/cdn"
 )
 
@@ -69,6 +70,11 @@ func check(path string) (errs, warnings []config.Problem, sites string, err erro
 	if cfg.Network.ASNFile != "" {
 		if _, err := asn.Load(cfg.Network.ASNFile); err != nil {
 			return []config.Problem{{File: path, Key: "network.asn_file", Message: err.Error()}}, warnings, "", nil
+		}
+	}
+	if f := cfg.Daemon.WebConfigFile; f != "" {
+		if err := web.CheckGuard(f); err != nil {
+			return []config.Problem{{File: path, Key: "daemon.web_config_file", Message: err.Error()}}, warnings, "", nil
 		}
 	}
 	sites = fmt.Sprintf("%d sites from %d vantages, %d anchors, %d channels", len(cfg.Sites), len(cfg.Vantages), len(cfg.Anchors), len(cfg.Channels))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -443,16 +444,21 @@ func (d *daemon) saveCounts() {
 type listener struct {
 	net.Listener
 	writes bool
+	guard  *web.Guard // nil = none
 }
 
 func (d *daemon) listen() ([]listener, error) {
 	var ls []listener
 	if addr := d.cfg.Daemon.Listen; addr != "" {
+		guard, err := d.guard()
+		if err != nil {
+			return nil, err
+		}
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			return nil, fmt.Errorf("listening for the status page: %w; set listen to another address, or to \"\" for none", err)
 		}
-		ls = append(ls, listener{l, false})
+		ls = append(ls, listener{l, false, guard})
 	}
 	if path := d.cfg.Daemon.ControlSocket; path != "" {
 		l, err := web.ListenControl(path)
@@ -460,9 +466,18 @@ func (d *daemon) listen() ([]listener, error) {
 			closeAll(ls)
 			return nil, err
 		}
-		ls = append(ls, listener{l, true})
+		ls = append(ls, listener{l, true, nil})
 	}
 	return ls, nil
+}
+
+// guard reads the web config file; nil = there is none.
+func (d *daemon) guard() (*web.Guard, error) {
+	path := cmp.Or(d.webConfig, d.cfg.Daemon.WebConfigFile)
+	if path == "" {
+		return nil, nil //nolint:nilnil // a nil guard lets everybody read
+	}
+	return web.NewGuard(path, d.log)
 }
 
 func closeAll(ls []listener) {
@@ -476,9 +491,9 @@ func (d *daemon) serve(ctx context.Context, l listener) {
 		View: d.window.view, Reload: func() error { return d.reload(ctx) }, Ready: d.isReady, Healthy: d.isHealthy,
 		Captures: d.store.Captures, Told: d.store.Told, Acknowledge: d.acknowledge,
 		Silences: d.silences.list, AddSilence: d.silences.add, ExpireSilence: d.silences.expire, Silenced: d.silenced,
-		History: d.store.History, Metrics: d.metrics, Feed: &d.feed, Recording: d.record.directory(), Writes: l.writes, Version: version(), Log: d.log,
+		History: d.store.History, Metrics: d.metrics, Feed: &d.feed, Recording: d.record.directory(), Writes: l.writes, Guard: l.guard, Version: version(), Log: d.log,
 	})
-	if err := web.Serve(ctx, l, h); err != nil {
+	if err := web.Serve(ctx, l, h, l.guard.TLS(), d.log); err != nil {
 		d.log.Error().Err(err).Stringer("listen", l.Addr()).Msg("serving ended")
 	}
 }

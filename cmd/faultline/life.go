@@ -157,7 +157,7 @@ func (d *daemon) swap(ctx context.Context) error {
 	}
 	d.silences.configure(next.Silences)
 	if !reflect.DeepEqual(d.cfg.Daemon, next.Daemon) {
-		d.log.Warn().Msg("[daemon] has changed: listen, control_socket and state_dir are taken at the next start")
+		d.log.Warn().Msg("[daemon] has changed: listen, web_config_file, control_socket and state_dir are taken at the next start")
 	}
 	d.cfg = next
 	return nil

@@ -27,11 +27,13 @@ type options struct {
 	swept  func(alert.Want)    // told of every extra probe that is wanted, likewise
 	serve  func(net.Addr)      // told where the status page is; nil = nobody
 	record *recording          // of every result; nil = none
-	lost   func(string) bool   // tells whether a vantage reports nothing at present; nil = all report
+
+	webConfig string            // web config file, in place of the config's; "" = that
+	lost      func(string) bool // tells whether a vantage reports nothing at present; nil = all report
 }
 
 func runCommand() *cobra.Command {
-	var path, record string
+	var path, record, webConfig string
 	var speed float64
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
@@ -45,11 +47,12 @@ swapped in without losing phases or incidents, a bad one changes nothing. SIGTER
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
-			return runFile(ctx, path, record, speed, cmd.ErrOrStderr(), hup)
+			return runFile(ctx, path, record, webConfig, speed, cmd.ErrOrStderr(), hup)
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the config `file`")
 	cmd.Flags().StringVar(&record, "record", "", "write every result to files in `DIR`, for replay; the newest 4 GiB are kept")
+	cmd.Flags().StringVar(&webConfig, "web.config.file", "", "`FILE` with TLS and users for the status page, as Prometheus' own programs take it")
 	cmd.Flags().Float64Var(&speed, "speed", 1, "divide every duration of the config, for drills")
 	_ = cmd.Flags().MarkHidden("speed")
 	_ = cmd.MarkFlagRequired("config")
@@ -57,7 +60,7 @@ swapped in without losing phases or incidents, a bad one changes nothing. SIGTER
 }
 
 // runFile runs the daemon by a config file. Every mistake of the file is told.
-func runFile(ctx context.Context, path, record string, speed float64, stderr io.Writer, hup <-chan os.Signal) error {
+func runFile(ctx context.Context, path, record, webConfig string, speed float64, stderr io.Writer, hup <-chan os.Signal) error {
 	cfg, err := loadScaled(path, speed)
 	var mistakes config.Errors
 	if errors.As(err, &mistakes) {
@@ -69,7 +72,7 @@ func runFile(ctx context.Context, path, record string, speed float64, stderr io.
 	if err != nil {
 		return err
 	}
-	o := options{load: func() (*config.Config, error) { return loadScaled(path, speed) }, log: newLogger(cfg, stderr), hup: hup}
+	o := options{load: func() (*config.Config, error) { return loadScaled(path, speed) }, log: newLogger(cfg, stderr), hup: hup, webConfig: webConfig}
 	if record != "" {
 		if o.record, err = newRecording(record, o.log); err != nil {
 			return err

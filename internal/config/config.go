@@ -42,6 +42,7 @@ type Config struct {
 type Daemon struct {
 	Listen         string // host:port of the status page; "" = none
 	URL            string // by which people reach it, without a slash at its end; "" = nobody said
+	WebConfigFile  string // with TLS and users for it; "" = none
 	ControlSocket  string // path
 	StateDir       string
 	LogLevel       string
@@ -153,7 +154,7 @@ func (r *reader) daemon(t *table, h host) Daemon {
 		t.problem("fleet", "%q is no name; write letters, digits, dots and dashes", clip(r.fleet))
 	}
 	d := Daemon{
-		Listen: t.str("listen", "127.0.0.1:9780"), URL: strings.TrimRight(t.str("url", ""), "/"), ControlSocket: t.str("control_socket", ""), StateDir: t.str("state_dir", ""),
+		Listen: t.str("listen", "127.0.0.1:9780"), URL: strings.TrimRight(t.str("url", ""), "/"), WebConfigFile: r.path(t.str("web_config_file", "")), ControlSocket: t.str("control_socket", ""), StateDir: t.str("state_dir", ""),
 		LogLevel: t.oneOf("log_level", "info", "debug", "info", "warn", "error"), LogFormat: t.oneOf("log_format", "auto", "auto", "console", "json"),
 		Contact: t.str("contact", ""), AllowAddresses: t.addresses("allow_addresses"), CAFile: r.path(t.str("ca_file", "")),
 		MaxInFlight: t.integer("max_in_flight", 0, 0, 100000), PerSite: t.boolean("per_site_metrics", true),

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
 )
 
 func listen(t *testing.T, path string) net.Listener {
@@ -37,7 +39,7 @@ func TestControlSocketServes(t *testing.T) {
 	c.Writes = true
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, New(c)) }()
+	go func() { ended <- Serve(ctx, l, New(c), nil, zerolog.Nop()) }()
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}}

@@ -1,14 +1,19 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/net/netutil"
 )
 
@@ -20,11 +25,12 @@ const (
 )
 
 // Serve answers on l with h until ctx is done, then lets requests end, and returns after the last of them has; event
-// streams end at once. It closes l. The error is nil when ctx ended it and nothing had to be cut off.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// streams end at once. It closes l. With secure it speaks TLS. The error is nil when ctx ended it and nothing had to be cut off.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, secure *tls.Config, log zerolog.Logger) error {
 	var conns sync.WaitGroup
 	srv := &http.Server{
 		Handler:           h,
+		ErrorLog:          stdlog.New(serverLog{log}, "", 0),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       slow,
 		WriteTimeout:      slow,
@@ -41,7 +47,16 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		},
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(netutil.LimitListener(l, maxConns)) }()
+	l = netutil.LimitListener(l, maxConns)
+	if secure == nil {
+		go func() { served <- srv.Serve(l) }()
+	} else {
+		srv.TLSConfig = secure
+		if !slices.Contains(secure.NextProtos, "h2") {
+			srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){} // no HTTP/2
+		}
+		go func() { served <- srv.ServeTLS(l, "", "") }()
+	}
 
 	select {
 	case err := <-served:
@@ -59,4 +74,16 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	<-served
 	conns.Wait()
 	return err
+}
+
+// serverLog takes what the HTTP server has to say. Whoever likes can make handshakes fail, so those are told to the curious only.
+type serverLog struct{ log zerolog.Logger }
+
+func (l serverLog) Write(p []byte) (int, error) {
+	level := zerolog.ErrorLevel
+	if bytes.Contains(p, []byte("TLS handshake error")) {
+		level = zerolog.DebugLevel
+	}
+	l.log.WithLevel(level).Str("server", string(bytes.TrimSpace(p))).Msg("HTTP server")
+	return len(p), nil
 }

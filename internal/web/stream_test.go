@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"faultline/alert"
 	"faultline/probe"
 )
@@ -25,7 +27,7 @@ func openStream(t *testing.T, c Config, query string) (*bufio.Scanner, context.C
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, New(c)) }()
+	go func() { ended <- Serve(ctx, l, New(c), nil, zerolog.Nop()) }()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/api/v1/stream"+query, http.NoBody)
 	if err != nil {
 		t.Fatal(err)

@@ -40,6 +40,7 @@ type Config struct {
 	Feed      *Feed
 	Recording string // the directory that results are recorded in; "" = none
 	Writes    bool   // true on the control socket; false where anybody may come: what changes something is refused there
+	Guard     *Guard // what the web config file asks for; nil = there is none
 	Version   string
 	Log       zerolog.Logger
 }
@@ -81,7 +82,7 @@ func New(c Config) http.Handler {
 	mux.Handle("/api/v1/silences", readOnly(s.listSilences))
 	mux.HandleFunc("POST /api/v1/silences", s.write(http.MethodPost, s.addSilence))
 	mux.HandleFunc("/-/reload", s.reload)
-	return secure(http.NewCrossOriginProtection().Handler(mux))
+	return secure(http.NewCrossOriginProtection().Handler(c.Guard.Wrap(mux)))
 }
 
 // policy lets the page load its own style and script, talk to its own host, and nothing else.
@@ -124,14 +125,15 @@ func probeable(check func() error, fine string) http.HandlerFunc {
 }
 
 func (s *server) reload(w http.ResponseWriter, r *http.Request) {
+	_, mayWrite := s.writer(r)
 	switch {
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "POST")
 		http.Error(w, "reloading changes something: use POST", http.StatusMethodNotAllowed)
-	case !s.Writes:
-		http.Error(w, "this address only reads. To reload, send SIGHUP to the daemon (systemctl reload faultline) or POST "+
-			"/-/reload to its control socket: curl --unix-socket /run/faultline/control.sock -X POST http://faultline/-/reload",
-			http.StatusForbidden)
+	case !mayWrite:
+		http.Error(w, "nobody may change anything at this address. To reload, send SIGHUP to the daemon (systemctl reload faultline) or POST "+
+			"/-/reload to its control socket: curl --unix-socket /run/faultline/control.sock -X POST http://faultline/-/reload; "+
+			"or name users in the web config file", http.StatusForbidden)
 	default:
 		if err := s.Reload(); err != nil {
 			http.Error(w, "the running config is kept: "+err.Error(), http.StatusInternalServerError)

@@ -40,7 +40,7 @@ func (s *server) write(method string, f func(r *http.Request, by string) (any, e
 		}
 		by, ok := s.writer(r)
 		if !ok {
-			problem(w, http.StatusForbidden, "this address only reads: use the command line on the daemon's host, or its control socket")
+			problem(w, http.StatusForbidden, "nobody may change anything at this address: use the command line on the daemon's host, or name users in the web config file")
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -59,8 +59,14 @@ func (s *server) write(method string, f func(r *http.Request, by string) (any, e
 	}
 }
 
-// writer is who asks for a change, and whether he may.
-func (s *server) writer(*http.Request) (by string, ok bool) { return "the control socket", s.Writes }
+// writer is who asks for a change, and whether he may: whoever reaches the control socket, and users of the web config file.
+func (s *server) writer(r *http.Request) (by string, ok bool) {
+	if s.Writes {
+		return "the control socket", true
+	}
+	name := user(r)
+	return name, name != ""
+}
 
 // readBody reads a JSON object strictly; nothing at all is an empty one.
 func readBody(r *http.Request, into any) error {
