@@ -22,13 +22,18 @@ import (
 const maxAnswer = 64 << 20
 
 func serverFlag(cmd *cobra.Command, server *string) {
-	cmd.Flags().StringVar(server, "server", "", "the daemon's `URL`, in place of its control socket on this host")
+	cmd.Flags().StringVar(server, "server", "", "the daemon's `URL`, or unix:/path of its control socket, in place of the usual socket on this host")
 }
 
 // ask sends a JSON document, or none, to the running daemon, and takes one from it.
 func ask(ctx context.Context, server, method, path string, body, into any) error {
 	client := http.DefaultClient
-	if server == "" {
+	socket, isSocket := strings.CutPrefix(server, "unix:")
+	switch {
+	case isSocket:
+		server = "http://faultline"
+		client = overSocket(socket)
+	case server == "":
 		server = "http://faultline"
 		client = &http.Client{Transport: &http.Transport{DialContext: dialControl}}
 	}
@@ -74,6 +79,13 @@ func jsonRequest(ctx context.Context, method, url string, body any) (*http.Reque
 		req.Header.Set("Content-Type", "application/json")
 	}
 	return req, err
+}
+
+// overSocket speaks HTTP over a Unix socket.
+func overSocket(path string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
 }
 
 // dialControl connects to the control socket of the daemon on this host: the service's, else this user's own.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -183,9 +182,7 @@ regions = ["*"]
 func learnedCDNs(ctx context.Context, socket string) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
+	client := overSocket(socket)
 	var fronts map[string]string
 	for offset, total := 0, 1; offset < total; {
 		var page struct {

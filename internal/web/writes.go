@@ -151,7 +151,7 @@ func (s *server) addSilence(r *http.Request, by string) (any, error) {
 	if err := readBody(r, &in); err != nil {
 		return nil, err
 	}
-	now, x := time.Now(), in.Silence
+	now, x := time.Now().Truncate(time.Second), in.Silence
 	if in.For != "" {
 		d, err := time.ParseDuration(in.For)
 		if err != nil || d <= 0 || !x.Till.IsZero() {
