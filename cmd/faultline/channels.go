@@ -24,6 +24,20 @@ func notifyChannels(c *config.Config, log zerolog.Logger) ([]notify.NamedChannel
 				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
 			}
 			named.Channel = w
+		case "pagerduty":
+			p, err := notify.NewPagerDuty(ch.PagerDuty.URL, ch.PagerDuty.RoutingKey, c.Policy.Fleet)
+			if err != nil {
+				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
+			}
+			named.Channel = p
+		case "alertmanager":
+			a, err := notify.NewAlertmanager(notify.AlertmanagerConfig{
+				URLs: ch.Alertmanager.URLs, Token: ch.Alertmanager.Token, Fleet: c.Policy.Fleet, Resend: ch.Alertmanager.Resend,
+			}, log.With().Str("channel", ch.Name).Logger())
+			if err != nil {
+				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
+			}
+			named.Channel = a
 		case "log":
 			named.Channel = notify.Log{Logger: log}
 		default:

@@ -239,10 +239,16 @@ func (c *Config) Scale(n float64) {
 		c.Probe.Habit, c.Probe.Recheck = max(c.Probe.Habit, leastHabit), max(c.Probe.Recheck, leastScaled)
 		c.Probe.DNSTry, c.Policy.SweepTimeout = max(c.Probe.DNSTry, leastScaled), max(c.Policy.SweepTimeout, leastScaled)
 	}()
-	for _, d := range []*time.Duration{
+	times := []*time.Duration{
 		&c.Pace.PerSite, &c.Pace.Refill, &c.Probe.Recheck, &c.Probe.Habit, &c.Probe.DNSTry,
 		&c.Delivery.Timeout, &c.Delivery.BackoffBase, &c.Delivery.BackoffCap,
-	} {
+	}
+	for i := range c.Channels {
+		if a := c.Channels[i].Alertmanager; a != nil {
+			times = append(times, &a.Resend)
+		}
+	}
+	for _, d := range times {
 		*d = time.Duration(float64(*d) / n)
 	}
 	for _, list := range [][]*probe.Site{c.Sites, c.Anchors} {

@@ -321,3 +321,39 @@ func FuzzPositions(f *testing.F) {
 		}
 	})
 }
+
+func TestPagingChannels(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte("0123456789abcdef0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := least + `
+[[channel]]
+name = "pd"
+kind = "pagerduty"
+routing_key_file = "key"
+[[channel]]
+name = "am"
+kind = "alertmanager"
+urls = ["https://user:password@one.example", "http://127.0.0.1:9093"]
+`
+	c, warnings, err := parse(filepath.Join(dir, "f.toml"), []byte(text), testHost(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range warnings {
+		if strings.HasPrefix(w.Key, "channel") {
+			t.Errorf("got the warning %v", w)
+		}
+	}
+	if d := cmp.Diff(c.Channels[0].PagerDuty, &PagerDuty{"https://events.pagerduty.com/v2/enqueue", "0123456789abcdef0123456789abcdef"}); d != "" {
+		t.Errorf("-got +want:\n%s", d)
+	}
+	if d := cmp.Diff(c.Channels[1].Alertmanager, &Alertmanager{[]string{"https://user:password@one.example", "http://127.0.0.1:9093"}, "", time.Minute}); d != "" {
+		t.Errorf("-got +want:\n%s", d)
+	}
+	c.Scale(2)
+	if got := c.Channels[1].Alertmanager.Resend; got != 30*time.Second {
+		t.Errorf("at twice the speed got %v", got)
+	}
+}
