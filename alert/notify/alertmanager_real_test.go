@@ -4,13 +4,17 @@ package notify
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,4 +168,34 @@ func TestRealAlertmanagerRefuses(t *testing.T) {
 	if err != nil {
 		t.Errorf("got %v", err)
 	}
+}
+
+// When a Heartbeat stops, the real one tells so by itself.
+func TestRealAlertmanagerMissesTheWatchdog(t *testing.T) {
+	t.Parallel()
+	url, hook := realAlertmanager(t)
+	c := heartbeatConfig(io.Discard)
+	c.Every = time.Second
+	h, err := NewWatchdog(c, []string{url}, "", "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stalled atomic.Bool
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		h.Run(ctx, func() error {
+			if stalled.Load() {
+				return errors.New("the schedule stands still")
+			}
+			return nil
+		})
+	})
+	defer wg.Wait()
+	defer cancel()
+	awaitTold(t, hook, "firing: none outside firing")
+	stalled.Store(true)
+	start := time.Now()
+	took := awaitTold(t, hook, "resolved: none outside resolved").Sub(start)
+	t.Logf("told %v after the heartbeat, one a second, stopped", took.Round(time.Millisecond))
 }

@@ -31,6 +31,8 @@ type Config struct {
 	Probe    Probe
 	Channels []Channel // never empty: without any, pages go to the log
 	Delivery Delivery
+
+	Heartbeats []Heartbeat
 }
 
 // Daemon is about the process itself.
@@ -133,6 +135,7 @@ func (r *reader) config(t *table, h host) *Config {
 	a.done()
 	anchorFamilies(c)
 	c.Channels = r.channels(t.subs("channel"))
+	c.Heartbeats = r.heartbeats(t.subs("heartbeat"))
 	t.done()
 	r.together(c)
 	return c
@@ -247,6 +250,9 @@ func (c *Config) Scale(n float64) {
 		if a := c.Channels[i].Alertmanager; a != nil {
 			times = append(times, &a.Resend)
 		}
+	}
+	for i := range c.Heartbeats {
+		times = append(times, &c.Heartbeats[i].Every)
 	}
 	for _, d := range times {
 		*d = time.Duration(float64(*d) / n)
