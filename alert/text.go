@@ -88,7 +88,7 @@ func (i *Incident) Lines() []Line {
 	line("Not failing", i.Fine...)
 	line("Probably", assessmentWords[i.Assessment])
 	line("because", i.Why...)
-	line("Look at", i.whereToLook())
+	line("Look at", i.WhereToLook())
 	if i.Ack != nil {
 		line("Taken on", i.Ack.words())
 	}
@@ -202,8 +202,8 @@ var assessmentWords = map[Assessment]string{
 	Unclear:        "unclear: the answers do not say",
 }
 
-// whereToLook is the first thing to do at 3 a.m.
-func (i *Incident) whereToLook() string {
+// WhereToLook is the first thing to do at 3 a.m., in a sentence.
+func (i *Incident) WhereToLook() string {
 	switch i.Domain.Kind {
 	case KindCDN:
 		return fmt.Sprintf("%s's status page and, if you can bypass it, your origins directly; restarting your own servers will not help", i.Domain.Name)

@@ -25,9 +25,9 @@ func TestReminders(t *testing.T) {
 		incidents, ds, _ := book.Load(t.Context())
 		d, stop = running(t, Config{Book: book, Channels: []NamedChannel{named}}, incidents, ds) // it counts on over a restart
 		after(6 * time.Minute)
-		tell(d, taken(page("a", 2)))
+		tell(d, takenOn(page("a", 2)))
 		after(time.Hour)
-		tell(d, over(taken(page("a", 2))))
+		tell(d, over(takenOn(page("a", 2))))
 		after(time.Second)
 		c.check(t, "page a.1", "reminder a.1", "reminder a.1", "reminder a.1", "acknowledged a.2", "resolved a.3")
 		stop()
@@ -39,11 +39,11 @@ func TestResend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &fakeChannel{}
 		d, stop := running(t, Config{Book: &fakeBook{}, Channels: []NamedChannel{{Name: "c", Channel: c, Notices: true, Resend: time.Minute}}}, nil, nil)
-		tell(d, taken(minor(page("a", 1))))
+		tell(d, takenOn(minor(page("a", 1))))
 		after(time.Minute)
 		d.SetSilences(silencing(0, time.Hour, alert.Match{"domain": {"*"}})) // it would take it to be over if it heard no more
 		after(2*time.Minute + time.Second)
-		tell(d, over(taken(minor(page("a", 1)))))
+		tell(d, over(takenOn(minor(page("a", 1)))))
 		after(time.Hour)
 		c.check(t, "notice a.1", "reminder a.1", "reminder a.1", "reminder a.1", "resolved a.2")
 		stop()
@@ -71,7 +71,7 @@ func TestFallback(t *testing.T) {
 		if got := other.messages[0].Notes; len(got) != 1 || !strings.Contains(got[0], "away") {
 			t.Errorf("the fallback's page says %q", got)
 		}
-		tell(d, page("b", 1), taken(page("b", 2))) // someone knows already
+		tell(d, page("b", 1), takenOn(page("b", 2))) // someone knows already
 		after(10 * time.Minute)
 		tell(d, over(page("a", 1)))
 		after(time.Second)
@@ -263,4 +263,41 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%+v: got %q, want %q", n, got, want)
 		}
 	}
+}
+
+// What failed before fails again while its end waits for the channel. The end goes first, so that it cannot close what is new;
+// and if it cannot go, it is left out.
+func TestItFailsAgainWhileItsEndWaits(t *testing.T) {
+	f := func(refused int, want ...string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			c := &fakeChannel{answer: func(_ context.Context, n int) error {
+				if n >= 1 && n <= refused {
+					return &RetryError{10 * time.Minute, errors.New("busy")}
+				}
+				return nil
+			}}
+			book := &fakeBook{}
+			d, stop := running(t, Config{Book: book, Channels: []NamedChannel{{Name: "c", Channel: c}}}, nil, nil)
+			first, second := page("a", 1), page("b", 1)
+			second.Key, second.OpenedAt = first.Key, first.OpenedAt.Add(time.Minute)
+			tell(d, first)
+			after(time.Second)
+			tell(d, over(first))
+			after(time.Second)
+			tell(d, second)
+			after(time.Second)
+			c.check(t, want...)
+			tell(d, over(second))
+			after(time.Hour)
+			c.check(t, append(want, "resolved b.2")...)
+			if got := book.get("a", "c"); !got.Done() {
+				t.Errorf("got %+v, want it to be done with", got)
+			}
+			stop()
+		})
+	}
+	f(0, "page a.1", "resolved a.2", "page b.1")
+	f(1, "page a.1", "resolved a.2", "page b.1")
+	f(2, "page a.1", "page b.1")
 }

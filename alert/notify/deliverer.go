@@ -358,11 +358,23 @@ func (d *Deliverer) release() {
 		}
 	}
 	d.opened = nil
+	d.hurry()
 	d.age(time.Now())
 	for _, l := range d.lanes {
 		nudge(l.wake)
 	}
 	d.forget()
+}
+
+// hurry lets what waits for a newer incident with the same key to be told of go first, and at once.
+func (d *Deliverer) hurry() {
+	for _, l := range d.lanes {
+		for n := range l.ds {
+			if i := d.incidents[l.ds[n].Incident]; !l.ds[n].NotBefore.IsZero() && i.State == alert.StateResolved && d.successor(l, &i) != "" {
+				l.ds[n].NotBefore = time.Time{}
+			}
+		}
+	}
 }
 
 // plan says what the opened mail does to the deliveries. d.mu is held.

@@ -86,10 +86,23 @@ func (d *Deliverer) pick(l *lane) (*Message, time.Time) {
 	if best == nil {
 		return nil, next
 	}
-	if at := l.tokens.take(now); at.After(now) {
-		return nil, at
+	if best.Reminder == 0 || l.Resend == 0 { // what is told again all the time is none too many
+		if at := l.tokens.take(now); at.After(now) {
+			return nil, at
+		}
 	}
 	return best, time.Time{}
+}
+
+// successor is the ID of a newer incident with the same key as i's that waits for the channel too; "" = none does. A channel
+// that folds by the key would take the late end of i for that one's.
+func (d *Deliverer) successor(l *lane, i *alert.Incident) string {
+	for n := range l.ds {
+		if other := d.incidents[l.ds[n].Incident]; other.Key == i.Key && other.OpenedAt.After(i.OpenedAt) && !l.ds[n].Done() {
+			return other.ID
+		}
+	}
+	return ""
 }
 
 // message is what a delivery has to tell of its incident.
@@ -110,6 +123,9 @@ func (d *Deliverer) message(x *Delivery, i *alert.Incident) *Message {
 }
 
 func sooner(a, b *alert.Incident) bool {
+	if a.Key == b.Key && !a.OpenedAt.Equal(b.OpenedAt) {
+		return a.OpenedAt.Before(b.OpenedAt)
+	}
 	if a.Severity != b.Severity {
 		return a.Severity == alert.SeverityPage
 	}
@@ -135,6 +151,9 @@ func (d *Deliverer) attempt(ctx context.Context, l *lane, m *Message) bool {
 		*x = Accepted(*x, m, now)
 	} else {
 		*x = Failed(*x, i.Rev, err, now, d.c.Backoff, rand.Float64())
+		if next := d.successor(l, i); next != "" && i.State == alert.StateResolved {
+			x.Gone = "it is failing again, as " + next
+		}
 	}
 	gone := x.Gone != ""
 	d.touch(i.ID)

@@ -108,10 +108,10 @@ func TestAccepted(t *testing.T) {
 	f(Delivery{Want: 3}, minor(page("a", 2)), Delivery{Want: 3, Acked: 2})
 	f(Delivery{Want: 3, Acked: 3, Paged: true}, minor(page("a", 2)), Delivery{Want: 3, Acked: 3, Paged: true})
 	f(Delivery{Want: 3, Acked: 3, Paged: true, Repeat: 2, Repeated: 1}, page("a", 3), Delivery{Want: 3, Acked: 3, Paged: true, Repeat: 2, Repeated: 2})
-	f(Delivery{Want: 3, Acked: 2, Paged: true}, taken(page("a", 3)), Delivery{Want: 3, Acked: 3, Paged: true, Knows: true})
+	f(Delivery{Want: 3, Acked: 2, Paged: true}, takenOn(page("a", 3)), Delivery{Want: 3, Acked: 3, Paged: true, Knows: true})
 }
 
-func taken(i alert.Incident) alert.Incident {
+func takenOn(i alert.Incident) alert.Incident {
 	i.Ack = &alert.Ack{At: t0, By: "anna"}
 	return i
 }
@@ -145,7 +145,7 @@ func TestRepeat(t *testing.T) {
 	told := Delivery{Want: 1, Acked: 1, Paged: true}
 	f(c, told, page("a", 1), time.Minute, 0, t0.Add(10*time.Minute))
 	f(c, told, page("a", 1), 10*time.Minute, 1, never)
-	f(c, told, taken(page("a", 1)), time.Hour, 0, never)
+	f(c, told, takenOn(page("a", 1)), time.Hour, 0, never)
 	f(c, told, over(page("a", 1)), time.Hour, 0, never)
 	f(c, told, minor(page("a", 1)), time.Hour, 0, never)
 	f(c, Delivery{Want: 2, Acked: 1}, page("a", 2), time.Hour, 0, never) // there is something new to tell
@@ -153,7 +153,7 @@ func TestRepeat(t *testing.T) {
 	f(c, Delivery{Want: 1, Acked: 1, Silenced: "works"}, page("a", 1), time.Hour, 0, never)
 	f(c, Delivery{Want: 1, Acked: 1, Repeat: 4, Repeated: 4}, page("a", 1), time.Hour, 5, never)
 	f(c, Delivery{Want: 1, Acked: 1, Repeat: 4, Repeated: 3}, page("a", 1), time.Hour, 4, never)
-	f(NamedChannel{Resend: time.Minute}, told, taken(minor(page("a", 1))), time.Minute, 1, never)
+	f(NamedChannel{Resend: time.Minute}, told, takenOn(minor(page("a", 1))), time.Minute, 1, never)
 	f(NamedChannel{Resend: time.Minute}, told, over(page("a", 1)), time.Minute, 0, never)
 	f(NamedChannel{}, told, page("a", 1), time.Hour, 0, never)
 }
@@ -176,7 +176,7 @@ func TestTakeover(t *testing.T) {
 	f(Delivery{Want: 1}, page("a", 1), 2*time.Minute, true, never)
 	f(Delivery{Want: 1, Gone: "400"}, page("a", 1), 0, true, never)
 	f(Delivery{Want: 1, Acked: 1, Paged: true}, page("a", 1), time.Hour, false, never)
-	f(Delivery{Want: 1}, taken(page("a", 1)), time.Hour, false, never)
+	f(Delivery{Want: 1}, takenOn(page("a", 1)), time.Hour, false, never)
 	f(Delivery{Want: 2}, over(page("a", 1)), time.Hour, false, never)
 	f(Delivery{Want: 1}, minor(page("a", 1)), time.Hour, false, never)
 	f(Delivery{Want: 1, Silenced: "works"}, page("a", 1), time.Hour, false, never)
@@ -247,7 +247,7 @@ func TestEvent(t *testing.T) {
 	f(page("a", 4), true, EventPage)
 	f(page("a", 2), false, EventUpdate)
 	f(recovering, false, EventRecovering)
-	i := taken(page("a", 2))
+	i := takenOn(page("a", 2))
 	for want, m := range map[Event]Message{
 		EventAcknowledged: {Incident: &i, Acked: true, Reminder: 1}, EventReminder: {Incident: &i, Reminder: 1}, EventPage: {Incident: &i, Acked: true, First: true},
 	} {

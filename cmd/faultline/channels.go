@@ -27,12 +27,49 @@ func notifyChannels(c *config.Config, log zerolog.Logger) ([]notify.NamedChannel
 				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
 			}
 			named.Channel = w
+		case "pagerduty":
+			p, err := notify.NewPagerDuty(ch.PagerDuty.URL, ch.PagerDuty.RoutingKey, c.Policy.Fleet)
+			if err != nil {
+				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
+			}
+			named.Channel = p
+		case "alertmanager":
+			a, err := notify.NewAlertmanager(notify.AlertmanagerConfig{
+				URLs: ch.Alertmanager.URLs, Token: ch.Alertmanager.Token, Fleet: c.Policy.Fleet, Resend: ch.Alertmanager.Resend,
+			}, log.With().Str("channel", ch.Name).Logger())
+			if err != nil {
+				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
+			}
+			named.Channel, named.Resend = a, ch.Alertmanager.Resend
 		case "log":
 			named.Channel = notify.Log{Logger: log}
 		default:
 			return nil, fmt.Errorf("channel %s: kind %q is not known", ch.Name, ch.Kind)
 		}
 		out = append(out, named)
+	}
+	return out, nil
+}
+
+// heartbeats makes the heartbeats of a config. This switch is every kind there is.
+func heartbeats(c *config.Config, log zerolog.Logger) ([]*notify.Heartbeat, error) {
+	var out []*notify.Heartbeat
+	for _, b := range c.Heartbeats {
+		base := notify.HeartbeatConfig{Name: b.Name, Every: b.Every, Log: log}
+		var h *notify.Heartbeat
+		var err error
+		switch b.Kind {
+		case "ping":
+			h, err = notify.NewPing(base, b.URL)
+		case "alertmanager":
+			h, err = notify.NewWatchdog(base, b.URLs, b.Token, c.Policy.Fleet)
+		default:
+			err = fmt.Errorf("kind %q is not known", b.Kind)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("heartbeat %s: %w", b.Name, err)
+		}
+		out = append(out, h)
 	}
 	return out, nil
 }

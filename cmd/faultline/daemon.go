@@ -46,6 +46,7 @@ type daemon struct {
 	window   *window
 	pager    *pager
 	silences *silences
+	heart    *heart
 	feed     web.Feed
 	metrics  *web.Metrics
 	cymru    *asn.Cymru // nil = not asked
@@ -178,6 +179,12 @@ func (d *daemon) build(ctx context.Context) error {
 	if d.pager.make, err = d.channels(d.cfg); err != nil {
 		return err
 	}
+	beats, err := heartbeats(d.cfg, d.log)
+	if err != nil {
+		return err
+	}
+	d.heart = newHeart()
+	d.heart.set(beats)
 	d.silences = &silences{store: d.store, site: d.site, changed: d.pager.silence}
 	if err := d.silences.load(d.cfg.Silences); err != nil {
 		return err
@@ -286,6 +293,7 @@ func (d *daemon) run(ctx context.Context, listeners []listener) {
 		}
 	}
 	serving.Go(func() { d.watchdog(serveCtx) })
+	serving.Go(func() { d.heart.run(ctx, d.isUseful) })
 	d.ready.Store(true)
 	systemd("READY=1")
 	d.log.Info().Int("sites", len(d.cfg.Sites)).Int("vantages", len(d.cfg.Vantages)).Int("channels", len(d.cfg.Channels)).

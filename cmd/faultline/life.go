@@ -132,6 +132,10 @@ func (d *daemon) swap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	beats, err := heartbeats(next, d.log)
+	if err != nil {
+		return err
+	}
 	if err := d.networks(ctx, next); err != nil {
 		return err
 	}
@@ -156,6 +160,9 @@ func (d *daemon) swap(ctx context.Context) error {
 		d.pager.replace(channels)
 	}
 	d.silences.configure(next.Silences)
+	if !reflect.DeepEqual(d.cfg.Heartbeats, next.Heartbeats) {
+		d.heart.set(beats)
+	}
 	if !reflect.DeepEqual(d.cfg.Daemon, next.Daemon) {
 		d.log.Warn().Msg("[daemon] has changed: listen, web_config_file, control_socket and state_dir are taken at the next start")
 	}

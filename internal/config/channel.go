@@ -18,7 +18,9 @@ type Channel struct {
 	PerMinute     int           // most messages; 0 = as many as there are
 	Gather        time.Duration // least time between two messages of notices; 0 = each goes at once
 
-	Webhook *Webhook
+	Webhook      *Webhook
+	PagerDuty    *PagerDuty
+	Alertmanager *Alertmanager
 }
 
 // Webhook is what a channel of that kind needs.
@@ -33,7 +35,7 @@ type Delivery struct {
 }
 
 // channelKinds are the kinds of channel; the zero value of what a kind sets by itself is the default.
-var channelKinds = []string{"log", "webhook"}
+var channelKinds = []string{"log", "webhook", "pagerduty", "alertmanager"}
 
 // channels reads every [[channel]].
 func (r *reader) channels(ts []*table) []Channel {
@@ -66,6 +68,10 @@ func (r *reader) channel(t *table, names map[string]string) Channel {
 	switch c.Kind {
 	case "webhook":
 		c.Webhook = r.webhook(t)
+	case "pagerduty":
+		c.PagerDuty = r.pagerDuty(t)
+	case "alertmanager":
+		c.Alertmanager = r.alertmanager(t)
 	}
 	t.done()
 	return c
@@ -118,12 +124,19 @@ func (r *reader) webhook(t *table) *Webhook {
 	return w
 }
 
-// channelURL looks at a URL that messages go to. It is a secret, and not repeated.
+// channelURL looks at a URL that must be there and that messages go to.
 func (r *reader) channelURL(t *table, key, raw string) {
+	if raw == "" {
+		r.problem(t.path, "it has no %s; write %s = \"https://…\", or %s_file = \"…\" to keep it out of this file", key, key, key)
+		return
+	}
+	r.postURL(t, key, raw)
+}
+
+// postURL looks at a URL that messages go to. It is a secret, and not repeated.
+func (r *reader) postURL(t *table, key, raw string) {
 	u, err := url.Parse(raw)
 	switch {
-	case raw == "":
-		r.problem(t.path, "it has no %s; write %s = \"https://…\", or %s_file = \"…\" to keep it out of this file", key, key, key)
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		t.problem(key, "it is no URL; write one as in \"https://pager.example/hook\"")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):

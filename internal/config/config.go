@@ -36,6 +36,8 @@ type Config struct {
 	Routes   []notify.Route // without the sites' lookup
 	Silences []alert.Silence
 	Delivery Delivery
+
+	Heartbeats []Heartbeat
 }
 
 // Daemon is about the process itself.
@@ -142,6 +144,7 @@ func (r *reader) config(t *table, h host) *Config {
 	c.Channels = r.channels(t.subs("channel"))
 	c.Routes = r.routes(t.subs("route"), c)
 	c.Silences = r.maintenance(t.subs("maintenance"), c)
+	c.Heartbeats = r.heartbeats(t.subs("heartbeat"))
 	t.done()
 	r.together(c)
 	return c
@@ -251,17 +254,22 @@ func (c *Config) Scale(n float64) {
 		c.Probe.Habit, c.Probe.Recheck = max(c.Probe.Habit, leastHabit), max(c.Probe.Recheck, leastScaled)
 		c.Probe.DNSTry, c.Policy.SweepTimeout = max(c.Probe.DNSTry, leastScaled), max(c.Policy.SweepTimeout, leastScaled)
 	}()
-	for _, d := range []*time.Duration{
+	times := []*time.Duration{
 		&c.Pace.PerSite, &c.Pace.Refill, &c.Probe.Recheck, &c.Probe.Habit, &c.Probe.DNSTry,
 		&c.Delivery.Timeout, &c.Delivery.BackoffBase, &c.Delivery.BackoffCap,
-	} {
-		*d = time.Duration(float64(*d) / n)
 	}
-	for k := range c.Channels {
-		ch := &c.Channels[k]
-		for _, d := range []*time.Duration{&ch.FallbackAfter, &ch.Remind, &ch.Gather} {
-			*d = time.Duration(float64(*d) / n)
+	for i := range c.Channels {
+		ch := &c.Channels[i]
+		times = append(times, &ch.FallbackAfter, &ch.Remind, &ch.Gather)
+		if a := ch.Alertmanager; a != nil {
+			times = append(times, &a.Resend)
 		}
+	}
+	for i := range c.Heartbeats {
+		times = append(times, &c.Heartbeats[i].Every)
+	}
+	for _, d := range times {
+		*d = time.Duration(float64(*d) / n)
 	}
 	for _, list := range [][]*probe.Site{c.Sites, c.Anchors} {
 		for _, s := range list {

@@ -238,6 +238,11 @@ func TestExampleIsComplete(t *testing.T) {
 		channels = append(channels, map[string]any{"kind": kind})
 	}
 	all["channel"] = channels
+	var heartbeats []map[string]any
+	for _, kind := range heartbeatKinds {
+		heartbeats = append(heartbeats, map[string]any{"kind": kind})
+	}
+	all["heartbeat"] = heartbeats
 	r.config(&table{r: r, m: all}, testHost(t))
 	given := exampleKeys(string(text))
 	shared := map[string]bool{} // what a section takes from [defaults] is written there
@@ -269,7 +274,7 @@ func TestExampleIsComplete(t *testing.T) {
 }
 
 // required keys have no default: what stands in the example is an instance.
-var required = map[string]bool{"site_list.file": true, "channel.name": true, "channel.kind": true, "channel.notices": true}
+var required = map[string]bool{"site_list.file": true, "channel.name": true, "channel.kind": true, "channel.notices": true, "heartbeat.name": true, "heartbeat.kind": true}
 
 type exampleValue struct {
 	text      string
@@ -320,4 +325,59 @@ func FuzzPositions(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestPagingChannels(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte("0123456789abcdef0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := least + `
+[[channel]]
+name = "pd"
+kind = "pagerduty"
+routing_key_file = "key"
+[[channel]]
+name = "am"
+kind = "alertmanager"
+urls = ["https://user:password@one.example", "http://127.0.0.1:9093"]
+[[heartbeat]]
+name = "outside"
+kind = "ping"
+url_file = "key-url"
+[[heartbeat]]
+name = "watchdog"
+kind = "alertmanager"
+urls = ["https://one.example"]
+token = "t0ken"
+every = "30s"
+`
+	if err := os.WriteFile(filepath.Join(dir, "key-url"), []byte("https://hc-ping.com/0123\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, warnings, err := parse(filepath.Join(dir, "f.toml"), []byte(text), testHost(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range warnings {
+		if strings.HasPrefix(w.Key, "channel") {
+			t.Errorf("got the warning %v", w)
+		}
+	}
+	if d := cmp.Diff(c.Channels[0].PagerDuty, &PagerDuty{"https://events.pagerduty.com/v2/enqueue", "0123456789abcdef0123456789abcdef"}); d != "" {
+		t.Errorf("-got +want:\n%s", d)
+	}
+	if d := cmp.Diff(c.Channels[1].Alertmanager, &Alertmanager{[]string{"https://user:password@one.example", "http://127.0.0.1:9093"}, "", time.Minute}); d != "" {
+		t.Errorf("-got +want:\n%s", d)
+	}
+	if d := cmp.Diff(c.Heartbeats, []Heartbeat{
+		{Name: "outside", Kind: "ping", Every: time.Minute, URL: "https://hc-ping.com/0123"},
+		{Name: "watchdog", Kind: "alertmanager", Every: 30 * time.Second, URLs: []string{"https://one.example"}, Token: "t0ken"},
+	}); d != "" {
+		t.Errorf("-got +want:\n%s", d)
+	}
+	c.Scale(2)
+	if c.Channels[1].Alertmanager.Resend != 30*time.Second || c.Heartbeats[0].Every != 30*time.Second {
+		t.Errorf("at twice the speed got %v and %v", c.Channels[1].Alertmanager.Resend, c.Heartbeats[0].Every)
+	}
 }
