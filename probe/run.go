@@ -27,10 +27,12 @@ type Runner struct {
 
 // NewRunner is a runner of s; the caller sets its fields before Run.
 func NewRunner(s *Schedule, f Func, emit func(Result)) *Runner {
-	return &Runner{
+	r := &Runner{
 		schedule: s, probe: f, Emit: emit, MaxInFlight: 1000,
 		OnStart: func(Task, time.Duration) {}, OnSweep: func(string, int) {}, wake: make(chan struct{}, 1),
 	}
+	r.turned.Store(time.Now().UnixNano())
+	return r
 }
 
 // turn is the longest time between two turns of the loop, so that Turned tells whether it lives.

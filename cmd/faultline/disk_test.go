@@ -5,10 +5,12 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -46,12 +48,17 @@ func (p *play) domains(t *testing.T, event string) string {
 func TestDiskFull(t *testing.T) {
 	t.Parallel() // it mostly waits
 	p := newPlay(t, strings.Replace(outage, "at_s = 300", "at_s = 150", 1), 6, "[alert]", "[alert]\nresolve_after = \"1m\"")
+	var beats atomic.Int64
+	outside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { beats.Add(1) }))
+	t.Cleanup(outside.Close)
+	p.add(t, fmt.Sprintf("[[heartbeat]]\nname = \"outside\"\nkind = \"ping\"\nevery = \"10s\"\nurl = %q\n", outside.URL))
 	state := filepath.Join(p.dir, "state")
 	c := ownMount(t, state, "size=2m", "run", "--config", p.config, "--speed", "6")
 	eventually(t, 20*time.Second, "the daemon to answer", func() bool {
 		status, _ := control(t, p.socket(), http.MethodGet, "/-/ready")
 		return status == http.StatusOK
 	})
+	eventually(t, 20*time.Second, "heartbeats", func() bool { return beats.Load() >= 3 })
 	filler := fmt.Sprintf("/proc/%d/root%s/filler", c.cmd.Process.Pid, state)
 	if out, err := exec.CommandContext(t.Context(), "dd", "if=/dev/zero", "of="+filler, "bs=4k").CombinedOutput(); err == nil {
 		t.Fatalf("the file system takes anything: %s", out)
@@ -66,12 +73,19 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("the page does not say what to do:\n%s", h.Text)
 		}
 	}
+	eventually(t, 20*time.Second, "the heartbeats to stop", func() bool { return strings.Contains(c.text(), "heartbeat stopped") })
+	stopped := beats.Load()
 	if status, text := control(t, p.socket(), http.MethodGet, "/api/v1/incidents?state=open"); !strings.Contains(text, `"self"`) {
 		t.Errorf("got %d: %s, want the trouble to be shown", status, text)
+	}
+	time.Sleep(4 * time.Second) // in which two beats would come
+	if got := beats.Load(); got > stopped {
+		t.Errorf("got %d heartbeats while the state could not be saved", got-stopped)
 	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, 20*time.Second, "heartbeats again", func() bool { return beats.Load() > stopped })
 	eventually(t, 60*time.Second, "the end of the trouble", func() bool { return strings.Contains(p.domains(t, "resolved"), "self:store") })
 	eventually(t, 90*time.Second, "the end of the outage", func() bool { return strings.Contains(p.domains(t, "resolved"), "cdn:cloudflare") })
 	if got := p.domains(t, "page"); len(strings.Fields(got)) != 2 {

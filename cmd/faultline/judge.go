@@ -28,10 +28,12 @@ type judge struct {
 const resultsAhead = 4096
 
 func newJudge(e *alert.Engine, heard func(time.Time, *probe.Result), decided func(*alert.Effects)) *judge {
-	return &judge{
+	j := &judge{
 		engine: e, results: make(chan probe.Result, resultsAhead), turns: make(chan func(*alert.Engine)),
 		decided: decided, heard: heard,
 	}
+	j.turned.Store(time.Now().UnixNano())
+	return j
 }
 
 // clockwatch notices when the order of things in time is lost.

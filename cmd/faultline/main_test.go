@@ -222,6 +222,18 @@ func newPlay(t *testing.T, scenario string, speed float64, edits ...string) *pla
 
 func (p *play) socket() string { return filepath.Join(p.dir, "control.sock") }
 
+// add puts more at the end of the config.
+func (p *play) add(t *testing.T, text string) {
+	t.Helper()
+	was, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.config, append(was, "\n"+text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // begin sets the onset, after a quiet start.
 func (p *play) begin() {
 	p.onset = time.Now().Add(scaled(drillWarmup, p.speed))
