@@ -13,6 +13,7 @@ type assay struct {
 	owners float64   // of all members, by weight
 	seen   float64   // owners with an answer for or against since the onset
 	fails  float64   // owners that fail since then
+	still  float64   // those of them that have not begun to answer well
 	named  float64   // those of them with an answer that names the edge
 	open   float64   // owners not seen since the onset that are being looked at, and are late
 	sites  int       // failing sites
@@ -337,10 +338,12 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 				seen = seen || e.wellSince(d.part, m.site, onset, fine[:], counts, without) != 0
 			}
 		}
-		fails, named := false, false
+		fails, named, still := false, false, false
 		for i := range cases {
 			if c := &cases[i]; c.onset >= a.onset {
 				fails, named = true, named || c.named
+				s := d.members[c.member].site
+				still = still || !e.sites[s].spell.calms(d.part, e.lanesUsed(s))
 				a.sites += stands
 				for j, p := range c.at {
 					shows[p] += stands * btoi(!slices.Contains(c.at[:j], p))
@@ -366,6 +369,9 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 			}
 			if named {
 				a.named += weight
+			}
+			if still {
+				a.still += weight
 			}
 		case seen:
 			a.seen += weight
@@ -458,6 +464,7 @@ func (e *Engine) controlsOf(d *domain, a *assay, counts []bool, anchors bool) co
 			continue
 		}
 		saw, bad := e.controlAt(s, a, counts, seenAt, failsAt)
+		bad = bad || saw && si.spell.confirmedSince(partShared, a.onset.add(-e.p.ClearAfter))
 		m := &e.marks[si.owner]
 		if m.epoch != e.epoch {
 			*m = mark{epoch: e.epoch}

@@ -47,6 +47,8 @@ const maxNotes = 32
 // mostCalm bounds how many good answers in a row end a spell. It is twice the lanes of the site, up to this.
 const mostCalm = 16
 
+func calmEnough(lanes int) int { return min(2*lanes, mostCalm) }
+
 // enter adds an answer, and tells whether it was not known already.
 func (sp *spell) enter(x note) bool {
 	i := sp.n
@@ -105,7 +107,7 @@ func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int, 
 		if sp.since[k] == 0 {
 			continue
 		}
-		if sp.calm[k]++; int(sp.calm[k]) >= min(2*lanes, mostCalm) {
+		if sp.calm[k]++; int(sp.calm[k]) >= calmEnough(lanes) {
 			sp.lulls[k] = lull{sp.since[k], x.begun}
 			sp.since[k] = 0
 			ended |= p
@@ -128,6 +130,17 @@ func (sp *spell) renumber(from []int) {
 
 // over tells whether nothing fails any more.
 func (sp *spell) over() bool { return sp.since == [numParts]stamp{} }
+
+// confirmedSince tells whether more than one answer accused a part which has failed since t or later, and that it is well
+// again is not known for sure. There may be no spell.
+func (sp *spell) confirmedSince(p parts, t stamp) bool {
+	return sp != nil && sp.confirmed && sp.since[p.index()] >= t
+}
+
+// calms tells whether a part has given half of the good answers in a row that would end its failure.
+func (sp *spell) calms(p parts, lanes int) bool {
+	return 2*int(sp.calm[p.index()]) >= calmEnough(lanes)
+}
 
 // failing is the set of parts that fail.
 func (sp *spell) failing() parts {
