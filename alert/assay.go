@@ -55,7 +55,16 @@ type aCase struct {
 	at    []int // places that show it
 }
 
-// suspects counts the owners of d that fail, or are late, at any vantage that is not sick, since a window ago.
+// newsFor is how long it is news that members of d fail. What was once found to fail together and lacked proof is so for
+// longer: the proof may come when others, who failed by themselves, are well again.
+func (e *Engine) newsFor(d *domain) time.Duration {
+	if d.strange != 0 {
+		return e.p.Leave
+	}
+	return e.p.Window
+}
+
+// suspects counts the owners of d that fail, or are late, at any vantage that is not sick, and for how long that is news.
 func (e *Engine) suspects(d *domain) int {
 	n, last := 0, -1
 	for _, m := range d.members {
@@ -64,7 +73,7 @@ func (e *Engine) suspects(d *domain) int {
 		if si.owner == last || si.claimed(d) || !si.fails(d.part) && !late {
 			continue
 		}
-		if sp := si.spell; late || e.now.sub(sp.since[d.part.index()]) <= e.p.Window {
+		if sp := si.spell; late || e.now.sub(sp.since[d.part.index()]) <= e.newsFor(d) {
 			n++
 			last = si.owner
 		}
@@ -115,7 +124,7 @@ func (e *Engine) casesOf(d *domain, counts []bool, without int, inflate []float6
 			newest = max(newest, si.spell.since[k])
 		}
 	}
-	if e.now.sub(newest) > e.p.Window {
+	if e.now.sub(newest) > e.newsFor(d) {
 		newest = math.MaxInt64 // what fails is no news
 	}
 	for i, m := range d.members {

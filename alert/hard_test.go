@@ -455,6 +455,22 @@ func hosted(t *testing.T, fails func(s *probe.Site, v *probe.Vantage, since time
 	})
 }
 
+// One that fails by itself elsewhere may hide for longer than a window that the others have something in common.
+func TestProofMayComeLate(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	st := hosted(t, func(s *probe.Site, _ *probe.Vantage, since time.Duration) bool {
+		switch s.Name {
+		case "nimbus03", "nimbus07", "nimbus11", "nimbus15":
+			return rng.IntN(2) == 0
+		case "bare00":
+			return since < 7*time.Minute
+		}
+		return false
+	})
+	st.until(7*time.Minute).wantPages(0, "")
+	st.until(9*time.Minute).wantPages(1, "hosting:hostco")
+}
+
 // What all sites had, of any host, is not blamed on the one whose sites are believed well last.
 func TestNobodyIsBlamedWhenAllAreWellAgain(t *testing.T) {
 	for n := 2; n <= 5; n++ {
