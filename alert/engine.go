@@ -49,6 +49,7 @@ type Engine struct {
 	swept   stamp             // the last sweep
 	notices []Notice          // decided since the last Advance
 	told    map[string]Notice // notices that are not over, by Key
+	seems   map[string]stamp  // since when what may become a notice is so, by Key
 	failing int               // sites with a spell
 	late    int               // cells that are late
 	ripe    stamp             // when late cells are to be looked at again
@@ -157,6 +158,7 @@ func (e *Engine) setWorld(w World) {
 	e.way = e.domain(Domain{KindPath, ""})
 	e.wants = e.wants[:0] // they may name what is gone
 	e.samples, e.sampled, e.ended, e.failing, e.late = nil, map[int]int{}, nil, 0, 0
+	e.seems = map[string]stamp{}
 	for s, site := range all {
 		e.siteNo[site.Name] = s
 		e.sites[s] = newSite(e, site)
