@@ -13,6 +13,7 @@ type assay struct {
 	owners float64   // of all members, by weight
 	seen   float64   // owners with an answer for or against since the onset
 	fails  float64   // owners that fail since then
+	still  float64   // those of them that have not begun to answer well
 	named  float64   // those of them with an answer that names the edge
 	open   float64   // owners not seen since the onset that are being looked at, and are late
 	sites  int       // failing sites
@@ -54,7 +55,16 @@ type aCase struct {
 	at    []int // places that show it
 }
 
-// suspects counts the owners of d that fail, or are late, at any vantage that is not sick, since a window ago.
+// newsFor is how long it is news that members of d fail. What was once found to fail together and lacked proof is so for
+// longer: the proof may come when others, who failed by themselves, are well again.
+func (e *Engine) newsFor(d *domain) time.Duration {
+	if d.strange != 0 {
+		return e.p.Leave
+	}
+	return e.p.Window
+}
+
+// suspects counts the owners of d that fail, or are late, at any vantage that is not sick, and for how long that is news.
 func (e *Engine) suspects(d *domain) int {
 	n, last := 0, -1
 	for _, m := range d.members {
@@ -63,7 +73,7 @@ func (e *Engine) suspects(d *domain) int {
 		if si.owner == last || si.claimed(d) || !si.fails(d.part) && !late {
 			continue
 		}
-		if sp := si.spell; late || e.now.sub(sp.since[d.part.index()]) <= e.p.Window {
+		if sp := si.spell; late || e.now.sub(sp.since[d.part.index()]) <= e.newsFor(d) {
 			n++
 			last = si.owner
 		}
@@ -114,7 +124,7 @@ func (e *Engine) casesOf(d *domain, counts []bool, without int, inflate []float6
 			newest = max(newest, si.spell.since[k])
 		}
 	}
-	if e.now.sub(newest) > e.p.Window {
+	if e.now.sub(newest) > e.newsFor(d) {
 		newest = math.MaxInt64 // what fails is no news
 	}
 	for i, m := range d.members {
@@ -337,10 +347,12 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 				seen = seen || e.wellSince(d.part, m.site, onset, fine[:], counts, without) != 0
 			}
 		}
-		fails, named := false, false
+		fails, named, still := false, false, false
 		for i := range cases {
 			if c := &cases[i]; c.onset >= a.onset {
 				fails, named = true, named || c.named
+				s := d.members[c.member].site
+				still = still || !e.sites[s].spell.calms(d.part, e.lanesUsed(s))
 				a.sites += stands
 				for j, p := range c.at {
 					shows[p] += stands * btoi(!slices.Contains(c.at[:j], p))
@@ -366,6 +378,9 @@ func (e *Engine) count(d *domain, cases []aCase, a *assay, counts []bool, withou
 			}
 			if named {
 				a.named += weight
+			}
+			if still {
+				a.still += weight
 			}
 		case seen:
 			a.seen += weight
@@ -458,6 +473,7 @@ func (e *Engine) controlsOf(d *domain, a *assay, counts []bool, anchors bool) co
 			continue
 		}
 		saw, bad := e.controlAt(s, a, counts, seenAt, failsAt)
+		bad = bad || saw && si.spell.confirmedSince(partShared, a.onset.add(-e.p.ClearAfter))
 		m := &e.marks[si.owner]
 		if m.epoch != e.epoch {
 			*m = mark{epoch: e.epoch}

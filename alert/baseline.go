@@ -63,7 +63,19 @@ func (e *Engine) settleSpell(s int, sp *spell) {
 		return
 	}
 	b.onsets++
-	e.failedTogether(s, sp.first)
+	sp.learned = true
+	if !sp.paired {
+		sp.paired = true
+		e.failedTogether(s, sp.first)
+	}
+}
+
+// unlearn takes back what was learned of a spell that was not over: it goes on.
+func (b *baseline) unlearn(sp *spell) {
+	if sp.learned {
+		b.onsets = max(0, b.onsets-1)
+		sp.learned = false
+	}
 }
 
 // pair are two sites, the lower number first.

@@ -49,6 +49,7 @@ type Engine struct {
 	swept   stamp             // the last sweep
 	notices []Notice          // decided since the last Advance
 	told    map[string]Notice // notices that are not over, by Key
+	seems   map[string]stamp  // since when what may become a notice is so, by Key
 	failing int               // sites with a spell
 	late    int               // cells that are late
 	ripe    stamp             // when late cells are to be looked at again
@@ -93,6 +94,7 @@ type site struct {
 	traits   [numTraits]trait
 	baseline baseline
 	spell    *spell    // nil = it is well
+	rests    *spell    // the last one, if that was confirmed; it may go on
 	claim    *incident // the shared incident that it is part of; nil = none
 	late     int       // cells that are late
 	added    stamp     // since when it is watched
@@ -156,6 +158,7 @@ func (e *Engine) setWorld(w World) {
 	e.way = e.domain(Domain{KindPath, ""})
 	e.wants = e.wants[:0] // they may name what is gone
 	e.samples, e.sampled, e.ended, e.failing, e.late = nil, map[int]int{}, nil, 0, 0
+	e.seems = map[string]stamp{}
 	for s, site := range all {
 		e.siteNo[site.Name] = s
 		e.sites[s] = newSite(e, site)
@@ -385,11 +388,10 @@ func (e *Engine) hear(s, l int, c *cell, r *probe.Result) (newest bool) {
 func (e *Engine) hearSpell(s, l int, x note, fresh parts, r *probe.Result) {
 	si := &e.sites[s]
 	if si.spell == nil {
-		si.spell = e.newSpell()
-		e.failing++
+		e.beginSpell(si)
 	}
 	sp := si.spell
-	began, ended := sp.hear(x, fresh, func(p parts) stamp { return e.newestWell(s, p, x.begun) }, e.lanesUsed(s))
+	began, ended := sp.hear(x, fresh, func(p parts) stamp { return e.newestWell(s, p, x.begun) }, e.lanesUsed(s), e.p.ClearAfter)
 	e.tick(si, began, ended, x.accused)
 	if began != 0 {
 		e.remember(s, r)
@@ -444,6 +446,17 @@ func (e *Engine) hide(s int) {
 	}
 }
 
+// beginSpell begins a spell of a site, or goes on with the last one if that is over only just now.
+func (e *Engine) beginSpell(si *site) {
+	e.failing++
+	if sp := si.rests; sp != nil && e.now.sub(sp.ended) <= e.p.ClearAfter {
+		si.spell, si.rests = sp, nil
+		si.baseline.unlearn(sp)
+		return
+	}
+	si.spell = e.newSpell()
+}
+
 func (e *Engine) newSpell() *spell {
 	if n := len(e.spare); n > 0 {
 		sp := e.spare[n-1]
@@ -458,11 +471,16 @@ func (e *Engine) newSpell() *spell {
 const mostSpare = 1024
 
 func (e *Engine) endSpell(s int) {
-	sp := e.sites[s].spell
-	e.sites[s].spell = nil
+	si := &e.sites[s]
+	sp := si.spell
+	si.spell = nil
 	e.failing--
 	e.settleSpell(s, sp)
-	if len(e.spare) < mostSpare {
+	sp.ended = e.now
+	if sp.confirmed {
+		sp, si.rests = si.rests, sp
+	}
+	if sp != nil && len(e.spare) < mostSpare {
 		e.spare = append(e.spare, sp)
 	}
 }
@@ -477,6 +495,7 @@ func (e *Engine) forget(l int, from stamp) {
 		if c.turned >= from && c.accused != 0 {
 			c.accused, c.well, c.said, c.since = 0, c.well|c.accused, 0, 0 // as it was before
 		}
+		si.rests = nil
 		if si.spell == nil {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -433,5 +434,49 @@ func TestAPauseInAnOutage(t *testing.T) {
 	st.wantPages(1, "cdn:nimbus")
 	if last := st.effects.Incidents[len(st.effects.Incidents)-1]; last.State != StateResolved {
 		t.Errorf("got %s at the end", last.State)
+	}
+}
+
+// hosted is a story in which the sites on nimbus are on one host, and fails tells whether an answer is a failure.
+func hosted(t *testing.T, fails func(s *probe.Site, v *probe.Vantage, since time.Duration) bool) *story {
+	w := world(20, 4)
+	w.Labels = []string{"hosting"}
+	for _, s := range w.Sites {
+		s.Labels = map[string]string{"hosting": "elsewhere"}
+		if on("nimbus", s) {
+			s.Labels["hosting"] = "hostco"
+		}
+	}
+	return tell(t, w, func(s *probe.Site, v *probe.Vantage, since time.Duration) probe.Verdict {
+		if since >= 0 && fails(s, v, since) {
+			return origin5
+		}
+		return well
+	})
+}
+
+// One that fails by itself elsewhere may hide for longer than a window that the others have something in common.
+func TestProofMayComeLate(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	st := hosted(t, func(s *probe.Site, _ *probe.Vantage, since time.Duration) bool {
+		switch s.Name {
+		case "nimbus03", "nimbus07", "nimbus11", "nimbus15":
+			return rng.IntN(2) == 0
+		case "bare00":
+			return since < 7*time.Minute
+		}
+		return false
+	})
+	st.until(7*time.Minute).wantPages(0, "")
+	st.until(9*time.Minute).wantPages(1, "hosting:hostco")
+}
+
+// What all sites had, of any host, is not blamed on the one whose sites are believed well last.
+func TestNobodyIsBlamedWhenAllAreWellAgain(t *testing.T) {
+	for n := 2; n <= 5; n++ {
+		hosted(t, func(s *probe.Site, _ *probe.Vantage, since time.Duration) bool {
+			i, _ := strconv.Atoi(s.Name[len(s.Name)-2:])
+			return !s.Anchor && i%n == 0 && since < 4*time.Minute
+		}).until(20*time.Minute).wantPages(0, "")
 	}
 }

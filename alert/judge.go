@@ -141,8 +141,8 @@ func (e *Engine) prove(d *domain, a *assay, counts []bool) (candidate, bool) {
 func (c *candidate) weigh(e *Engine, k *control) bool {
 	a := &c.a
 	chance := 1.0
-	if k.seen > 0 {
-		chance = enriched(int(a.fails), int(a.seen), k.failing, k.seen)
+	if k.seen > 0 { // a member is done with sooner than a control: at the end of what all had, controls are looked at more often
+		chance = enriched(int(a.still), int(a.seen), k.failing, k.seen)
 	}
 	switch {
 	case c.d.share && a.named >= namesIt*a.fails:

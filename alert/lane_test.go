@@ -249,3 +249,17 @@ func TestACellIsSmall(t *testing.T) {
 		t.Errorf("got %d bytes, want 64 at most", got)
 	}
 }
+
+// Sites that failed from everywhere are seen well again at one vantage later than at others. That is no path's fault.
+func TestARecoveryIsNoUnreachability(t *testing.T) {
+	tell(t, world(20, 4), func(s *probe.Site, v *probe.Vantage, since time.Duration) probe.Verdict {
+		end := 10 * time.Minute
+		if v.Name == "v1" {
+			end += 25 * time.Second
+		}
+		if on("nimbus", s) && s.Name < "nimbus07" && since >= 0 && since < end {
+			return silence
+		}
+		return well
+	}).until(20*time.Minute).wantNotice(NoticeUnreachableFrom, false)
+}

@@ -3,6 +3,7 @@ package alert
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"faultline/probe"
 )
@@ -51,7 +52,7 @@ func (e *Engine) lookAtDomain(d *domain, told []bool) {
 		turnedAt += btoi(h.turned >= e.p.MinOwners && 2*h.turned > h.seen)
 	}
 	for p := range here {
-		if len(e.told) == 0 && here[p].failing+here[p].blocked == 0 {
+		if len(e.told)+len(e.seems) == 0 && here[p].failing+here[p].blocked == 0 {
 			continue // nothing to tell, and nothing that could end
 		}
 		e.tellUnreachable(d, p, &here[p], told)
@@ -147,11 +148,32 @@ func (e *Engine) tellUnreachable(d *domain, p int, h *onlyHere, told []bool) {
 	switch {
 	case h.failing >= e.fewest(h) && d.open == nil && !told[p] && e.places > 1:
 		told[p] = true
+		if !e.lasts(n.Key, e.allSeen(d)) {
+			return
+		}
 		n.Text = fmt.Sprintf("%s: %d of %d owners cannot be reached from %s, and can from elsewhere: look at that vantage's path to it, or at who filters there", name, h.failing, h.seen, n.Vantage)
 		e.tell(n)
 	case h.failing < e.p.MinOwners || d.open != nil:
+		delete(e.seems, n.Key)
 		e.untell(n.Key, fmt.Sprintf("%s can be reached from %s again, or it is an incident now", name, n.Vantage))
 	}
+}
+
+// lasts tells whether what a notice of that key would say has been so for long enough.
+func (e *Engine) lasts(key string, long time.Duration) bool {
+	if e.seems[key] == 0 {
+		e.seems[key] = e.now
+	}
+	return e.now.sub(e.seems[key]) >= long
+}
+
+// allSeen is how long it takes until every member of d was looked at from every place. Where sites that failed from
+// everywhere are well again, some places see that so much later than others.
+func (e *Engine) allSeen(d *domain) (long time.Duration) {
+	for _, m := range d.members {
+		long = max(long, e.sites[m.site].Interval+e.sites[m.site].Timeout)
+	}
+	return long
 }
 
 func (e *Engine) tellBlocked(d *domain, p int, h *onlyHere) {

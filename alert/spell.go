@@ -1,6 +1,9 @@
 package alert
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // spell is what is remembered of a site while it is not well: since when each part fails, and the answers since then. A
 // site that is well has none.
@@ -8,12 +11,25 @@ type spell struct {
 	since  [numParts]stamp // when the first answer that accused a part began; 0 = it is not failing
 	before [numParts]stamp // when the newest answer before that, which showed it at work, began; 0 = none is known
 	calm   [numParts]uint8 // answers in a row, since the last one that accused it, which show it at work
+	lulls  [numParts]lull
 
 	notes     [maxNotes]note // in the order of their beginnings
 	n         int
 	first     stamp // when it began
 	confirmed bool  // more than one answer, or place, accused it
 	shared    bool  // it was part of an incident that owners share
+	ended     stamp // when all parts were well again
+	learned   bool  // it counts in the site's baseline
+	paired    bool  // it was compared with those of other sites
+}
+
+// lull is when a part began to fail, and when it ceased to. If it soon fails again the failure goes on: a site that fails by
+// halves gives many good answers in a row now and then, and each end would look like one more onset of its own.
+type lull struct{ since, ended stamp }
+
+// goesOn tells whether a failure at t is the one that ceased at most so long ago.
+func (u lull) goesOn(t stamp, within time.Duration) bool {
+	return u.since != 0 && t.sub(u.ended) <= within
 }
 
 // note is one answer within a spell.
@@ -30,6 +46,8 @@ const maxNotes = 32
 
 // mostCalm bounds how many good answers in a row end a spell. It is twice the lanes of the site, up to this.
 const mostCalm = 16
+
+func calmEnough(lanes int) int { return min(2*lanes, mostCalm) }
 
 // enter adds an answer, and tells whether it was not known already.
 func (sp *spell) enter(x note) bool {
@@ -56,9 +74,9 @@ func (sp *spell) enter(x note) bool {
 	return true
 }
 
-// hear takes in one answer of a site that has lanes lanes. It gives the parts whose failure began, and those whose
-// failure ended, by it.
-func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int) (began, ended parts) {
+// hear takes in one answer of a site that has lanes lanes. It gives the parts whose failure began, or goes on after a lull
+// of at most so long, and those whose failure ended, by it.
+func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int, most time.Duration) (began, ended parts) {
 	if !sp.enter(x) {
 		return noParts, noParts
 	}
@@ -69,12 +87,16 @@ func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int) 
 	}
 	for p := range fresh.each {
 		k := p.index()
-		if sp.since[k] == 0 || x.begun < sp.since[k] {
-			if sp.since[k] == 0 {
-				sp.before[k] = before(p)
-				began |= p
-			}
+		switch {
+		case sp.since[k] == 0 && sp.confirmed && sp.lulls[k].goesOn(x.begun, most):
+			sp.since[k] = sp.lulls[k].since
+			began |= p
+		case sp.since[k] == 0:
+			sp.before[k] = before(p)
 			sp.since[k] = x.begun
+			began |= p
+		default:
+			sp.since[k] = min(sp.since[k], x.begun)
 		}
 	}
 	for p := range x.accused.each {
@@ -85,7 +107,8 @@ func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int) 
 		if sp.since[k] == 0 {
 			continue
 		}
-		if sp.calm[k]++; int(sp.calm[k]) >= min(2*lanes, mostCalm) {
+		if sp.calm[k]++; int(sp.calm[k]) >= calmEnough(lanes) {
+			sp.lulls[k] = lull{sp.since[k], x.begun}
 			sp.since[k] = 0
 			ended |= p
 		}
@@ -108,6 +131,17 @@ func (sp *spell) renumber(from []int) {
 // over tells whether nothing fails any more.
 func (sp *spell) over() bool { return sp.since == [numParts]stamp{} }
 
+// confirmedSince tells whether more than one answer accused a part which has failed since t or later, and that it is well
+// again is not known for sure. There may be no spell.
+func (sp *spell) confirmedSince(p parts, t stamp) bool {
+	return sp != nil && sp.confirmed && sp.since[p.index()] >= t
+}
+
+// calms tells whether a part has given half of the good answers in a row that would end its failure.
+func (sp *spell) calms(p parts, lanes int) bool {
+	return 2*int(sp.calm[p.index()]) >= calmEnough(lanes)
+}
+
 // failing is the set of parts that fail.
 func (sp *spell) failing() parts {
 	p := noParts
@@ -126,6 +160,7 @@ func (sp *spell) forget(lane int, from stamp) (ended parts) {
 		return noParts
 	}
 	sp.n = len(kept)
+	sp.lulls = [numParts]lull{}
 	for k, since := range sp.since {
 		if since == 0 {
 			continue
