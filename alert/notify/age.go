@@ -63,7 +63,9 @@ func (d *Deliverer) takeOver(now time.Time, l *lane, x Delivery) {
 
 // touch notes that deliveries of an incident are to be saved.
 func (d *Deliverer) touch(incident string) {
-	d.unsaved[incident] = d.unsaved[incident]
+	if _, known := d.unsaved[incident]; !known {
+		d.unsaved[incident] = false
+	}
 	nudge(d.wake)
 }
 
