@@ -180,10 +180,18 @@ func (u *unreliable) check(t *testing.T, incidents []alert.Incident) {
 		}
 		said[h.Incident.ID] = append(said[h.Incident.ID], h)
 	}
+	newest := map[string]time.Time{} // by key
+	for _, i := range incidents {
+		if i.OpenedAt.After(newest[i.Key]) {
+			newest[i.Key] = i.OpenedAt
+		}
+	}
 	for _, i := range incidents {
 		list := said[i.ID]
 		delete(said, i.ID)
-		if len(list) == 0 {
+		// The end of what fails again, when it cannot be told at once, is left out: it would close what is new.
+		again := newest[i.Key].After(i.OpenedAt)
+		if len(list) == 0 && !again {
 			t.Errorf("nothing was told of %s", i.ID)
 			continue
 		}
@@ -196,7 +204,7 @@ func (u *unreliable) check(t *testing.T, incidents []alert.Incident) {
 			ended = ended || h.Event == "resolved"
 			distinct[h.Repeat] = h.Event
 		}
-		if !ended || len(distinct) > 2 {
+		if !ended && !again || len(distinct) > 2 {
 			t.Errorf("%s: got %+v, want a page at most, and its end", i.ID, list)
 		}
 	}
