@@ -108,6 +108,11 @@ const maxTitle = 160
 
 // Title says it in at most 160 characters.
 func (m *Message) Title() string {
+	if m.Test {
+		untold := *m
+		untold.Test = false
+		return clip("TEST: "+untold.Title(), maxTitle)
+	}
 	switch {
 	case m.Incident != nil:
 		return m.Incident.Title()
@@ -128,8 +133,11 @@ func (m *Message) firstNotice() alert.Notice {
 // Lines says it in full.
 func (m *Message) Lines() []alert.Line {
 	var out []alert.Line
+	if m.Test {
+		out = append(out, alert.Line{Head: "Test", Body: "someone wants to see this channel work; all that follows is made up, and nothing has failed"})
+	}
 	if m.Incident != nil {
-		out = m.Incident.Lines()
+		out = append(out, m.Incident.Lines()...)
 	}
 	for n := range m.Notices {
 		out = append(out, alert.Line{Head: m.Notices[n].At.UTC().Format("15:04:05"), Body: m.Notices[n].Text})

@@ -7,9 +7,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 
-	"faultline/alert"
+	"github.com/rs/zerolog"
 )
 
 // Webhook is the channel that posts each message as JSON to a URL:
@@ -26,6 +28,8 @@ import (
 //	  "link": "https://…"         // to the incident's page, if [daemon] url is set
 //	}
 //
+// A user's own template can make another body of it; see Form.
+//
 // A message is sent until it is accepted, with any status 2xx, and can so arrive twice: Idempotency-Key is then the same.
 // Updates that come faster than the receiver takes them are left out; what arrives is always the newest state. A
 // receiver that was away sees an outage that has ended meanwhile as one "resolved", without a "page" before.
@@ -38,6 +42,9 @@ import (
 type Webhook struct {
 	place  *place
 	secret string
+	form   *Form
+	header map[string]string
+	log    zerolog.Logger
 }
 
 // NewWebhook makes a channel of a URL, http or https, which may carry user and password. secret may be empty.
@@ -46,48 +53,50 @@ func NewWebhook(rawURL, secret string) (*Webhook, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Webhook{p, secret}, nil
+	return &Webhook{place: p, secret: secret, log: zerolog.Nop()}, nil
 }
 
-type webhookBody struct {
-	Version  int             `json:"version"`
-	Event    Event           `json:"event"`
-	Key      string          `json:"key"`
-	Severity alert.Severity  `json:"severity"`
-	Title    string          `json:"title"`
-	Text     string          `json:"text"`
-	Incident *alert.Incident `json:"incident,omitempty"`
-	Notices  []alert.Notice  `json:"notices,omitempty"`
-	Link     string          `json:"link,omitempty"`
+// Shaped is a webhook that posts what form makes, nil = the JSON document, with more headers, whose values are secrets. log
+// is told when the form fails.
+func (w *Webhook) Shaped(form *Form, header map[string]string, log zerolog.Logger) *Webhook {
+	p := *w.place
+	p.hidden = slices.AppendSeq(slices.Clone(p.hidden), maps.Values(header))
+	return &Webhook{&p, w.secret, form, header, log}
 }
 
 // Deliver posts m.
 func (w *Webhook) Deliver(ctx context.Context, m Message) error {
-	b := webhookBody{
-		Version: 1, Event: m.Event(), Key: m.Key(), Severity: m.Severity(), Title: m.Title(), Text: m.Text(),
-		Incident: m.Incident, Notices: m.Notices, Link: m.Link,
-	}
-	if m.Incident != nil {
-		short := *m.Incident
-		short.Course = nil // it is long, and for drawing
-		b.Incident = &short
-	}
-	body, err := json.Marshal(b)
+	d := m.Document()
+	body, contentType, err := w.body(&d)
 	if err != nil {
 		return Permanent(fmt.Errorf("encoding message: %w", err))
 	}
 	header := map[string]string{
-		"Content-Type":    "application/json",
+		"Content-Type":    contentType,
 		"Idempotency-Key": url.PathEscape(m.ID()), // names come from a config: a header takes only part of what they may hold
 	}
 	if w.secret != "" {
 		header["X-Faultline-Signature"] = signature(w.secret, body)
 	}
+	maps.Copy(header, w.header)
 	r, err := w.place.send(ctx, body, header)
 	if err != nil {
 		return err
 	}
 	return w.place.judge(r, "")
+}
+
+func (w *Webhook) body(d *Document) (body []byte, contentType string, err error) {
+	if w.form == nil {
+		body, err = json.Marshal(d)
+		return body, "application/json", err
+	}
+	body, err = w.form.body(d)
+	if err != nil {
+		w.log.Error().Err(err).Str("key", d.Key).Msg("webhook template fails; sending the plain document")
+		body, err = w.form.plain(d)
+	}
+	return body, w.form.contentType, err
 }
 
 func signature(secret string, body []byte) string {

@@ -9,42 +9,25 @@ import (
 	"github.com/rs/zerolog"
 
 	"faultline/alert/notify"
+	"faultline/alert/notify/chat"
 	"faultline/internal/config"
 )
 
-// notifyChannels makes the channels of a config. This switch is every kind there is.
+// notifyChannels makes the channels of a config.
 func notifyChannels(c *config.Config, log zerolog.Logger) ([]notify.NamedChannel, error) {
 	var out []notify.NamedChannel
-	for _, ch := range c.Channels {
+	for i := range c.Channels {
+		ch := &c.Channels[i]
+		made, err := notifyChannel(ch, c.Policy.Fleet, log)
+		if err != nil {
+			return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
+		}
 		named := notify.NamedChannel{
-			Name: ch.Name, Notices: ch.Notices, Fallback: ch.Fallback, FallbackAfter: ch.FallbackAfter,
+			Name: ch.Name, Channel: made, Notices: ch.Notices, Fallback: ch.Fallback, FallbackAfter: ch.FallbackAfter,
 			Remind: ch.Remind, PerMinute: ch.PerMinute, Gather: ch.Gather,
 		}
-		switch ch.Kind {
-		case "webhook":
-			w, err := notify.NewWebhook(ch.Webhook.URL, ch.Webhook.Secret)
-			if err != nil {
-				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
-			}
-			named.Channel = w
-		case "pagerduty":
-			p, err := notify.NewPagerDuty(ch.PagerDuty.URL, ch.PagerDuty.RoutingKey, c.Policy.Fleet)
-			if err != nil {
-				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
-			}
-			named.Channel = p
-		case "alertmanager":
-			a, err := notify.NewAlertmanager(notify.AlertmanagerConfig{
-				URLs: ch.Alertmanager.URLs, Token: ch.Alertmanager.Token, Fleet: c.Policy.Fleet, Resend: ch.Alertmanager.Resend,
-			}, log.With().Str("channel", ch.Name).Logger())
-			if err != nil {
-				return nil, fmt.Errorf("channel %s: %w", ch.Name, err)
-			}
-			named.Channel, named.Resend = a, ch.Alertmanager.Resend
-		case "log":
-			named.Channel = notify.Log{Logger: log}
-		default:
-			return nil, fmt.Errorf("channel %s: kind %q is not known", ch.Name, ch.Kind)
+		if ch.Alertmanager != nil {
+			named.Resend = ch.Alertmanager.Resend
 		}
 		out = append(out, named)
 	}
@@ -72,6 +55,34 @@ func heartbeats(c *config.Config, log zerolog.Logger) ([]*notify.Heartbeat, erro
 		out = append(out, h)
 	}
 	return out, nil
+}
+
+// notifyChannel makes one channel. This switch is every kind there is.
+func notifyChannel(ch *config.Channel, fleet string, log zerolog.Logger) (notify.Channel, error) {
+	own := log.With().Str("channel", ch.Name).Logger()
+	switch ch.Kind {
+	case "webhook":
+		w, err := notify.NewWebhook(ch.Webhook.URL, ch.Webhook.Secret)
+		if err != nil {
+			return nil, err
+		}
+		return w.Shaped(ch.Webhook.Form, ch.Webhook.Headers, own), nil
+	case "pagerduty":
+		return notify.NewPagerDuty(ch.PagerDuty.URL, ch.PagerDuty.RoutingKey, fleet)
+	case "alertmanager":
+		a := ch.Alertmanager
+		return notify.NewAlertmanager(notify.AlertmanagerConfig{URLs: a.URLs, Token: a.Token, Fleet: fleet, Resend: a.Resend}, own)
+	case "email":
+		return notify.NewEmail(notify.EmailConfig(*ch.Email), own)
+	case "exec":
+		return notify.NewExec(ch.Exec.Command)
+	case "shoutrrr":
+		return chat.New(ch.Shoutrrr.URL, own)
+	case "log":
+		return notify.Log{Logger: log}, nil
+	default:
+		return nil, fmt.Errorf("kind %q is not known", ch.Kind)
+	}
 }
 
 // newLogger writes to stderr, for a person at a terminal or for programs, as the config says.

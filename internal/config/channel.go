@@ -21,12 +21,9 @@ type Channel struct {
 	Webhook      *Webhook
 	PagerDuty    *PagerDuty
 	Alertmanager *Alertmanager
-}
-
-// Webhook is what a channel of that kind needs.
-type Webhook struct {
-	URL    string // a secret
-	Secret string // signs what is sent; "" = unsigned
+	Email        *Email
+	Exec         *Exec
+	Shoutrrr     *Shoutrrr
 }
 
 // Delivery holds the times of deliveries; see notify.Config.
@@ -35,7 +32,7 @@ type Delivery struct {
 }
 
 // channelKinds are the kinds of channel; the zero value of what a kind sets by itself is the default.
-var channelKinds = []string{"log", "webhook", "pagerduty", "alertmanager"}
+var channelKinds = []string{"log", "webhook", "pagerduty", "alertmanager", "email", "exec", "shoutrrr"}
 
 // channels reads every [[channel]].
 func (r *reader) channels(ts []*table) []Channel {
@@ -67,11 +64,17 @@ func (r *reader) channel(t *table, names map[string]string) Channel {
 	}
 	switch c.Kind {
 	case "webhook":
-		c.Webhook = r.webhook(t)
+		c.Webhook = r.webhook(t, c.Notices)
 	case "pagerduty":
 		c.PagerDuty = r.pagerDuty(t)
 	case "alertmanager":
 		c.Alertmanager = r.alertmanager(t)
+	case "email":
+		c.Email = r.email(t)
+	case "exec":
+		c.Exec = r.exec(t)
+	case "shoutrrr":
+		c.Shoutrrr = r.shoutrrr(t)
 	}
 	t.done()
 	return c
@@ -103,7 +106,10 @@ func (r *reader) fallbacks(ts []*table, channels []Channel) {
 }
 
 // secret takes a value that is given in the file, or in another file that key_file names. It is never repeated in a message.
-func (t *table) secret(key string) string {
+func (t *table) secret(key string) string { return strings.TrimSpace(t.fileOr(key)) }
+
+// fileOr takes a text that is given in the file, or in another file that key_file names.
+func (t *table) fileOr(key string) string {
 	value, file := t.str(key, ""), t.r.path(t.str(key+"_file", ""))
 	if file == "" {
 		return value
@@ -115,13 +121,7 @@ func (t *table) secret(key string) string {
 	if err != nil {
 		t.problem(key+"_file", "%v; write the path of a file that holds it", err)
 	}
-	return strings.TrimSpace(string(b))
-}
-
-func (r *reader) webhook(t *table) *Webhook {
-	w := &Webhook{URL: t.secret("url"), Secret: t.secret("secret")}
-	r.channelURL(t, "url", w.URL)
-	return w
+	return string(b)
 }
 
 // channelURL looks at a URL that must be there and that messages go to.

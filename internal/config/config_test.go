@@ -125,8 +125,8 @@ func TestSecretsFromFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := c.Channels[0].Webhook, (Webhook{URL: "https://pager.example/t0k3n"}); *got != want {
-		t.Errorf("got %+v, want %+v", *got, want)
+	if d := cmp.Diff(c.Channels[0].Webhook, &Webhook{URL: "https://pager.example/t0k3n"}); d != "" {
+		t.Errorf("got - want +\n%s", d)
 	}
 }
 
