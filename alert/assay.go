@@ -64,6 +64,16 @@ func (e *Engine) newsFor(d *domain) time.Duration {
 	return e.p.Window
 }
 
+// newsOf is how long it is news that a site fails, for the domain for which it is so longest.
+func (e *Engine) newsOf(si *site) time.Duration {
+	for _, in := range si.in {
+		if in.domain.strange != 0 {
+			return e.p.Leave
+		}
+	}
+	return e.p.Window
+}
+
 // suspects counts the owners of d that fail, or are late, at any vantage that is not sick, and for how long that is news.
 func (e *Engine) suspects(d *domain) int {
 	n, last := 0, -1

@@ -391,7 +391,7 @@ func (e *Engine) hearSpell(s, l int, x note, fresh parts, r *probe.Result) {
 		e.beginSpell(si)
 	}
 	sp := si.spell
-	began, ended := sp.hear(x, fresh, func(p parts) stamp { return e.newestWell(s, p, x.begun) }, e.lanesUsed(s), e.p.ClearAfter)
+	began, ended := sp.hear(x, fresh, func(p parts) stamp { return e.newestWell(s, p, x.begun) }, e.lanesUsed(s), e.p.ClearAfter, e.newsOf(si))
 	e.tick(si, began, ended, x.accused)
 	if began != 0 {
 		e.remember(s, r)
@@ -449,7 +449,7 @@ func (e *Engine) hide(s int) {
 // beginSpell begins a spell of a site, or goes on with the last one if that is over only just now.
 func (e *Engine) beginSpell(si *site) {
 	e.failing++
-	if sp := si.rests; sp != nil && e.now.sub(sp.ended) <= e.p.ClearAfter {
+	if sp := si.rests; sp != nil && e.now.sub(sp.ended) <= e.p.ClearAfter && e.now.sub(sp.first) <= e.newsOf(si) {
 		si.spell, si.rests = sp, nil
 		si.baseline.unlearn(sp)
 		return

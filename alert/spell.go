@@ -27,9 +27,10 @@ type spell struct {
 // halves gives many good answers in a row now and then, and each end would look like one more onset of its own.
 type lull struct{ since, ended stamp }
 
-// goesOn tells whether a failure at t is the one that ceased at most so long ago.
-func (u lull) goesOn(t stamp, within time.Duration) bool {
-	return u.since != 0 && t.sub(u.ended) <= within
+// goesOn tells whether a failure at t is the one that ceased at most so long ago, and whose beginning is still news: else it
+// may be part of what begins now.
+func (u lull) goesOn(t stamp, within, news time.Duration) bool {
+	return u.since != 0 && t.sub(u.ended) <= within && t.sub(u.since) <= news
 }
 
 // note is one answer within a spell.
@@ -76,7 +77,7 @@ func (sp *spell) enter(x note) bool {
 
 // hear takes in one answer of a site that has lanes lanes. It gives the parts whose failure began, or goes on after a lull
 // of at most so long, and those whose failure ended, by it.
-func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int, most time.Duration) (began, ended parts) {
+func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int, most, news time.Duration) (began, ended parts) {
 	if !sp.enter(x) {
 		return noParts, noParts
 	}
@@ -88,7 +89,7 @@ func (sp *spell) hear(x note, fresh parts, before func(parts) stamp, lanes int, 
 	for p := range fresh.each {
 		k := p.index()
 		switch {
-		case sp.since[k] == 0 && sp.confirmed && sp.lulls[k].goesOn(x.begun, most):
+		case sp.since[k] == 0 && sp.confirmed && sp.lulls[k].goesOn(x.begun, most, news):
 			sp.since[k] = sp.lulls[k].since
 			began |= p
 		case sp.since[k] == 0:

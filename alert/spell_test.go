@@ -44,6 +44,20 @@ func TestAFailureGoesOnAfterALull(t *testing.T) {
 	st.wantCalm()
 }
 
+// What began so long ago that it is of no event of now may be part of what begins now.
+func TestAFailureBeginsAnewWhenItIsNoNews(t *testing.T) {
+	st := tell(t, world(20, 4), func(s *probe.Site, _ *probe.Vantage, since time.Duration) probe.Verdict {
+		if s.Name == "bare00" && since >= 0 && (since < 6*time.Minute || since >= 450*time.Second) {
+			return origin5
+		}
+		return well
+	}).until(8 * time.Minute)
+	si := &st.e.sites[st.e.siteNo["bare00"]]
+	if got := si.spell.since[partSite.index()].time().Sub(st.onset); got < 450*time.Second || got > 460*time.Second {
+		t.Errorf("got a failure that began after %v, want 450 s", got)
+	}
+}
+
 // What a vantage's own trouble looked like does not go on either.
 func TestNoFailureGoesOnFromASickVantage(t *testing.T) {
 	st := tell(t, world(20, 4), func(s *probe.Site, _ *probe.Vantage, since time.Duration) probe.Verdict {
