@@ -96,6 +96,12 @@ func (i *Incident) Lines() []Line {
 	return out
 }
 
+// Subject is what fails, in plain words: "cloudflare's edge".
+func (i *Incident) Subject() string {
+	s, _ := i.subject()
+	return s
+}
+
 // subject is the failing thing as the subject of a sentence, and whether it is several.
 func (i *Incident) subject() (s string, many bool) {
 	s, many = subjectOf(i.Domain), i.Domain.Kind == KindOrigin

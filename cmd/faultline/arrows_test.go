@@ -33,7 +33,9 @@ func TestArrows(t *testing.T) {
 	never("alert/notify", "channels stand alone, so that one can be read and added by itself", "faultline/probe/cdn", "faultline/internal", metrics, nats)
 	never("alert/history", "counting is pure: what it is told, and when, is all it knows", "faultline/alert", "faultline/probe/cdn", "faultline/internal", metrics, nats)
 
-	rooms := []string{"asn", "config", "record", "store", "web", "simnet", "virtual"}
+	never("internal/report", "a report tells what it is given, and asks nobody", "faultline/probe/cdn", metrics, nats)
+
+	rooms := []string{"asn", "config", "record", "report", "store", "web", "simnet", "virtual"}
 	for _, room := range rooms {
 		for _, dep := range deps("internal/" + room) {
 			if rest, ok := strings.CutPrefix(dep, "faultline/internal/"); ok && rest != room {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -58,13 +57,21 @@ func askWith(ctx context.Context, client *http.Client, method, url string, body,
 			Detail string `json:"detail"`
 		}
 		_ = answer.Decode(&problem) // what is no problem document has no detail
-		return errors.New(cmp.Or(problem.Detail, "asking the daemon: it answered "+resp.Status))
+		return &statusError{resp.StatusCode, cmp.Or(problem.Detail, "asking the daemon: it answered "+resp.Status)}
 	}
 	if err := answer.Decode(into); err != nil {
 		return fmt.Errorf("reading the daemon's answer: %w", err)
 	}
 	return nil
 }
+
+// statusError is a daemon's answer that is none.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return e.text }
 
 func jsonRequest(ctx context.Context, method, url string, body any) (*http.Request, error) {
 	if body == nil {

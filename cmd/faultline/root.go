@@ -38,7 +38,7 @@ Exit status: 0 = fine; 1 = the thing asked about is bad; 2 = wrong usage, or it 
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), checkCommand(), probeCommand(), classifyCommand(), drillCommand(), simulateCommand(), replayCommand(), incidentsCommand(), ackCommand(), silenceCommand(), resultsCommand(), pageTestCommand(), sitesCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), probeCommand(), classifyCommand(), drillCommand(), simulateCommand(), replayCommand(), incidentsCommand(), reportCommand(), ackCommand(), silenceCommand(), resultsCommand(), pageTestCommand(), sitesCommand(), versionCommand())
 	switch err := root.ExecuteContext(ctx); {
 	case err == nil:
 		return exitOK
