@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -82,9 +83,9 @@ func (r *reader) channel(t *table, names map[string]string) Channel {
 
 // fallbacks looks whether each fallback is there, and leads anywhere.
 func (r *reader) fallbacks(ts []*table, channels []Channel) {
-	next := map[string]string{}
+	next, hosts := map[string]string{}, map[string][]string{}
 	for _, c := range channels {
-		next[c.Name] = c.Fallback
+		next[c.Name], hosts[c.Name] = c.Fallback, c.hosts()
 	}
 	for n := range channels {
 		c := &channels[n]
@@ -95,6 +96,12 @@ func (r *reader) fallbacks(ts []*table, channels []Channel) {
 			ts[n].problem("fallback", "there is no channel %q; write the name of another channel", clip(c.Fallback))
 			continue
 		}
+		for _, host := range hosts[c.Name] {
+			if slices.Contains(hosts[c.Fallback], host) {
+				r.warn(ts[n].at("fallback"), "%s and %s both go to %s: what keeps one from taking a page keeps the other too", clip(c.Name), clip(c.Fallback), clip(host))
+				break
+			}
+		}
 		at, hops := c.Fallback, 0
 		for at != "" && at != c.Name && hops <= len(channels) {
 			at, hops = next[at], hops+1
@@ -103,6 +110,30 @@ func (r *reader) fallbacks(ts []*table, channels []Channel) {
 			ts[n].problem("fallback", "it leads back to %s itself; let the last of them have none", clip(c.Name))
 		}
 	}
+}
+
+// hosts are those that the messages of a channel go to, as far as that is known.
+func (c *Channel) hosts() []string {
+	var urls []string
+	switch {
+	case c.Webhook != nil:
+		urls = []string{c.Webhook.URL}
+	case c.PagerDuty != nil:
+		urls = []string{c.PagerDuty.URL}
+	case c.Alertmanager != nil:
+		urls = c.Alertmanager.URLs
+	case c.Shoutrrr != nil:
+		urls = []string{c.Shoutrrr.URL}
+	case c.Email != nil:
+		urls = []string{"smtp://" + c.Email.Host}
+	}
+	var out []string
+	for _, raw := range urls {
+		if u, err := url.Parse(raw); err == nil && u.Hostname() != "" {
+			out = append(out, u.Hostname())
+		}
+	}
+	return out
 }
 
 // secret takes a value that is given in the file, or in another file that key_file names. It is never repeated in a message.

@@ -214,6 +214,23 @@ func TestListWithoutSitesIsAMistake(t *testing.T) {
 }
 
 // The example holds every key, with its default where it is commented out, and is good as it stands.
+func TestFallbackToTheSameHost(t *testing.T) {
+	f := func(url string, want bool) {
+		t.Helper()
+		text := least + fmt.Sprintf("[[channel]]\nname = \"a\"\nkind = \"webhook\"\nurl = \"https://pager.example/a\"\nfallback = \"b\"\n[[channel]]\nname = \"b\"\nkind = \"webhook\"\nurl = %q\n", url)
+		_, warnings, err := parse("test.toml", []byte(text), testHost(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.ContainsFunc(warnings, func(p Problem) bool { return strings.Contains(p.Message, "both go to pager.example") })
+		if got != want {
+			t.Errorf("%s: got the warnings %v", url, warnings)
+		}
+	}
+	f("https://pager.example:8443/b", true)
+	f("https://other.example/b", false)
+}
+
 func TestExampleIsComplete(t *testing.T) {
 	const path = "../../config.example.toml"
 	text, err := os.ReadFile(path)
