@@ -173,8 +173,14 @@ func simulate(sc *simnet.Scenario, rules *cdn.Rules, seed uint64, heard func(now
 	}
 	p.Run(onset.Add(-sc.World.Warmup), onset.Add(sc.Last()+sc.World.Tail))
 	run.missed = run.report.missed(&sc.Expect)
-	run.excluded = sc.Expect.Page && !sc.Expect.PageOptional && w.failedBy(sc) < min(leastFailing, sc.World.Owners)
+	run.excluded = run.takesSeveral(&sc.Expect) && w.failedBy(sc) < min(leastFailing, sc.World.Owners)
 	return run
+}
+
+// takesSeveral tells whether what is expected is said of several owners only. A page that should not have come is held against
+// every run.
+func (r *simRun) takesSeveral(e *simnet.Expect) bool {
+	return e.Page && !e.PageOptional || len(r.report.Pages) == 0 && slices.Contains(e.Notices, alert.NoticeUnreachableFrom)
 }
 
 // leastFailing is how many owners must fail before the deadline for a run to be judged, if there are so many.
