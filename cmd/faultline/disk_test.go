@@ -28,7 +28,7 @@ func ownMount(t *testing.T, dir, options string, args ...string) *child {
 		t.Fatal(err)
 	}
 	script := fmt.Sprintf("mount -t tmpfs -o %s none %s && exec \"$@\"", options, dir)
-	return startBy(t, &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}, []string{"sh", "-c", script, "sh"}, args...)
+	return startInstalled(t, &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}, []string{"sh", "-c", script, "sh"}, args...)
 }
 
 // domains are those of the hooks of an event.
@@ -46,7 +46,6 @@ func (p *play) domains(t *testing.T, event string) string {
 // The disk is full when an outage begins: the page goes out all the same, and so does one that the state cannot be saved, which
 // ends when there is room again.
 func TestDiskFull(t *testing.T) {
-	t.Parallel() // it mostly waits
 	p := newPlay(t, strings.Replace(outage, "at_s = 300", "at_s = 150", 1), 6, "[alert]", "[alert]\nresolve_after = \"1m\"")
 	var beats atomic.Int64
 	outside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { beats.Add(1) }))
@@ -117,10 +116,10 @@ func TestStateDamaged(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(state, "state.db"), []byte(strings.Repeat("no database ", 10000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startChild(t, nil, "run", "--config", p.config, "--speed", "6")
+	c := startInstalled(t, nil, nil, "run", "--config", p.config, "--speed", "6")
 	eventually(t, 20*time.Second, "the page", func() bool { return p.domains(t, "page") == "self:state-damaged" })
 	c.stop()
-	c = startChild(t, nil, "run", "--config", p.config, "--speed", "6")
+	c = startInstalled(t, nil, nil, "run", "--config", p.config, "--speed", "6")
 	eventually(t, 20*time.Second, "the end", func() bool { return p.domains(t, "resolved") == "self:state-damaged" })
 	c.stop()
 	if got := p.domains(t, "page"); got != "self:state-damaged" {

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -37,7 +39,13 @@ func TestMain(m *testing.M) {
 	default:
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if wasInstalled.Load() {
+		if path, err := installed(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(path))
+		}
+	}
+	os.Exit(code)
 }
 
 // command runs the program in this process.
@@ -60,14 +68,46 @@ func startChild(t *testing.T, attr *syscall.SysProcAttr, args ...string) *child 
 	return startBy(t, attr, nil, args...)
 }
 
+var wasInstalled atomic.Bool
+
+// installed is the program as it is installed: the race detector makes a handshake some five times as dear, and whole outages
+// are played against it.
+var installed = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "faultline-installed-")
+	if err != nil {
+		return "", err
+	}
+	wasInstalled.Store(true)
+	path := filepath.Join(dir, "faultline")
+	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil { //nolint:noctx // a build ends by itself
+		return "", fmt.Errorf("building it: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// startInstalled starts the program as it is installed, by another one if that is given.
+func startInstalled(t *testing.T, attr *syscall.SysProcAttr, by []string, args ...string) *child {
+	t.Helper()
+	path, err := installed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startProgram(t, attr, by, path, args...)
+}
+
 // startBy starts the program by another one, which becomes it.
 func startBy(t *testing.T, attr *syscall.SysProcAttr, by []string, args ...string) *child {
+	t.Helper()
+	return startProgram(t, attr, by, os.Args[0], args...)
+}
+
+func startProgram(t *testing.T, attr *syscall.SysProcAttr, by []string, path string, args ...string) *child {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := append(append(slices.Clone(by), os.Args[0]), args...)
+	whole := append(append(slices.Clone(by), path), args...)
 	cmd := exec.CommandContext(t.Context(), whole[0], whole[1:]...)
 	cmd.Env = append(os.Environ(), childVariable+"=1")
 	cmd.Stderr, cmd.SysProcAttr = log, attr
@@ -284,9 +324,9 @@ scope = "global"
 // The founding case, from the start to the all-clear, with the real daemon on real sockets: the program as it is installed,
 // since the race detector makes a handshake some five times as dear, and this plays for half an hour.
 func TestDrillCloudflare(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "faultline")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building it: %v\n%s", err, out)
+	program, err := installed()
+	if err != nil {
+		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
 	records := t.TempDir()
@@ -353,13 +393,13 @@ func replayedAsDrilled(t *testing.T, records string, r *drillReport) {
 // Killed in the middle of an outage, and started again: nobody is paged twice, the onset and who fronts the sites are kept.
 func TestKilledInTheOutage(t *testing.T) {
 	p := newPlay(t, strings.Replace(outage, "at_s = 300", "at_s = 150", 1), 6, "[alert]", "[alert]\nresolve_after = \"1m\"")
-	first := startChild(t, nil, "run", "--config", p.config, "--speed", "6")
+	first := startInstalled(t, nil, nil, "run", "--config", p.config, "--speed", "6")
 	p.begin()
 	eventually(t, 60*time.Second, "the page", func() bool { return len(p.hooks(t, "page")) > 0 })
 	eventually(t, 30*time.Second, "a minute of outage", func() bool { return time.Since(p.onset) > 10*time.Second })
 	first.kill()
 
-	startChild(t, nil, "run", "--config", p.config, "--speed", "6")
+	startInstalled(t, nil, nil, "run", "--config", p.config, "--speed", "6")
 	eventually(t, 10*time.Second, "the daemon to answer again", func() bool {
 		status, _ := control(t, p.socket(), http.MethodGet, "/-/ready")
 		return status == http.StatusOK
