@@ -356,8 +356,9 @@ func TestDrillCloudflare(t *testing.T) {
 	replayedAsDrilled(t, records, &r)
 }
 
-// replayedAsDrilled holds what comes of a drill's recording against the drill: the same page and the same end, to the second, but
-// for the time that delivering them took.
+// replayedAsDrilled holds what comes of a drill's recording against the drill: the same page and the same end, but for the time
+// that delivering them took, and for what a drill does not divide by its speed: the steps in which the engine counts the age of
+// answers, and the floors of a probe's times. Those may make the same failure plain one look earlier or later.
 func replayedAsDrilled(t *testing.T, records string, r *drillReport) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(records, "*"))
@@ -384,8 +385,8 @@ func replayedAsDrilled(t *testing.T, records string, r *drillReport) {
 		t.Fatal(err)
 	}
 	paged, resolved := again.PagedAt.Sub(onset).Seconds(), again.ResolvedAt.Sub(onset).Seconds()
-	const delivery = 2 // scenario seconds
-	if again.Domain != r.Pages[0].Domain || math.Abs(paged-r.Pages[0].AtS) > 1+delivery || r.ResolvedS == nil || math.Abs(resolved-*r.ResolvedS) > 1+delivery {
+	const apart = 5 // scenario seconds; a third of one as the drill goes
+	if again.Domain != r.Pages[0].Domain || math.Abs(paged-r.Pages[0].AtS) > apart || r.ResolvedS == nil || math.Abs(resolved-*r.ResolvedS) > apart {
 		t.Errorf("got %v, paged at %.1f s, resolved at %.1f s, want %+v, resolved at %v", again.Domain, paged, resolved, r.Pages[0], r.ResolvedS)
 	}
 }
