@@ -81,13 +81,6 @@ func (d *Deliverer) silencedBy(now time.Time, i *alert.Incident) string {
 	return cmp.Or(by[0].Comment, by[0].Match.String())
 }
 
-// Held gives the notices that silences keep back; after Run has ended, for the Deliverer that goes on.
-func (d *Deliverer) Held() []alert.Notice {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Clone(d.held)
-}
-
 // letOut tells of the notices that silences kept back, once these are over.
 func (d *Deliverer) letOut(now time.Time) {
 	held := d.held

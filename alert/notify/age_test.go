@@ -173,7 +173,7 @@ func TestSilencedNotices(t *testing.T) {
 		d.SetSilences(silencing(0, time.Hour, alert.Match{"vantage": {"v1"}}))
 		d.Tell(nil, []alert.Notice{{ID: "n5", Key: "slow/v1", Vantage: "v1"}})
 		stop()
-		if got := d.Held(); len(got) != 1 || got[0].ID != "n5" {
+		if got := d.Next(Config{}).held; len(got) != 1 || got[0].ID != "n5" {
 			t.Errorf("got %+v held, want n5", got)
 		}
 	})

@@ -67,6 +67,7 @@ var Outcomes = []Outcome{OutcomeAccepted, OutcomeFailed, OutcomeRefused, Outcome
 // Bounds of what is kept in memory.
 const (
 	maxNotices  = 1000 // waiting for one channel
+	maxShown    = 10000
 	maxIncident = 1000 // of those that are over and delivered, but not saved
 )
 
@@ -86,9 +87,11 @@ type Deliverer struct {
 	opened    map[string]letter // the mail that is being saved
 	incidents map[string]alert.Incident
 	unsaved   map[string]bool // by Incident.ID; true = the incident too, not its deliveries only
-	orphans   []Delivery      // of channels that are no more: saved once, so that the Book can forget them
+	orphans   []Delivery      // of channels that are no more: to be saved once
+	parted    []Delivery      // likewise, all of them
 	silences  *alert.Silences // nil = none
 	held      []alert.Notice  // that silences keep back
+	shown     map[string]bool // keys of notices that were queued and are not over; see queueNotices
 }
 
 // letter is the newest state of an incident, and when the oldest that it stands for was told.
@@ -110,7 +113,7 @@ func NewDeliverer(c Config, incidents []alert.Incident, ds []Delivery) *Delivere
 	}
 	d := &Deliverer{
 		c: c, wake: make(chan struct{}, 1), route: Router{c.Routes, c.Channels, c.Site}, silences: c.Silences,
-		mail: map[string]letter{}, incidents: map[string]alert.Incident{}, unsaved: map[string]bool{},
+		mail: map[string]letter{}, incidents: map[string]alert.Incident{}, unsaved: map[string]bool{}, shown: map[string]bool{},
 	}
 	for _, ch := range c.Channels {
 		d.lanes = append(d.lanes, newLane(ch))
@@ -146,8 +149,7 @@ func (d *Deliverer) restore(now time.Time, ds []Delivery) {
 		switch {
 		case !known:
 		case l == nil:
-			x.Gone = "the channel is not configured any more"
-			d.orphans = append(d.orphans, x)
+			d.part(x)
 		default:
 			if x.Silenced == "" {
 				x.Gone = ""
@@ -191,17 +193,17 @@ func (d *Deliverer) Tell(incidents []alert.Incident, notices []alert.Notice) {
 }
 
 // queueNotices puts notices in the way of the channels that take them, but for those that are silenced: these wait for the
-// silence to end, and are told then unless what they say is over.
+// silence to end, and are told then unless what they say is over. Whoever was told of something is told of its end.
 func (d *Deliverer) queueNotices(now time.Time, notices []alert.Notice) (dropped []*lane) {
 	for _, n := range notices {
 		was := len(d.held)
 		d.held = slices.DeleteFunc(d.held, func(h alert.Notice) bool { return h.Key == n.Key })
 		switch {
-		case d.silences != nil && d.silences.OfNotice(now, &n) != nil:
-			if !n.Over && len(d.held) < maxNotices {
+		case n.Over && len(d.held) < was && !d.shown[n.Key]: // nobody was told of it
+		case !n.Over && d.silences != nil && d.silences.OfNotice(now, &n) != nil:
+			if len(d.held) < maxNotices {
 				d.held = append(d.held, n)
 			}
-		case n.Over && len(d.held) < was: // nobody was told of it
 		default:
 			dropped = append(dropped, d.queueNotice(now, n)...)
 		}
@@ -210,6 +212,12 @@ func (d *Deliverer) queueNotices(now time.Time, notices []alert.Notice) (dropped
 }
 
 func (d *Deliverer) queueNotice(now time.Time, n alert.Notice) (dropped []*lane) {
+	if len(d.shown) >= maxShown { // to forget one costs at most its end
+		clear(d.shown)
+	}
+	if delete(d.shown, n.Key); !n.Over {
+		d.shown[n.Key] = true
+	}
 	to := d.route.OfNotice(&n)
 	for _, l := range d.lanes {
 		if !slices.Contains(to, l.Name) {
@@ -255,24 +263,26 @@ const turn = time.Second
 // Turned is when Run last looked at what there is to do.
 func (d *Deliverer) Turned() time.Time { return time.Unix(0, d.turned.Load()) }
 
-// Untold is how long the oldest page has been waiting that no channel has taken, and which it is; "" = none waits. One
-// that goes to no channel, or is silenced, does not wait.
+// Untold is how long the oldest page has been waiting that nobody has taken, and which it is; "" = none waits. One that
+// goes to no channel, or is silenced, does not wait; one that is over does, as somebody should know that it was. A channel
+// that reaches nobody (Log) counts as one only where a page goes to no other.
 func (d *Deliverer) Untold(now time.Time) (incident string, age time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	told, since := map[string]bool{}, map[string]time.Time{}
 	for _, l := range d.lanes {
+		_, nobody := l.Channel.(Log)
 		for n := range l.ds {
-			x := &l.ds[n]
-			told[x.Incident] = told[x.Incident] || x.Paged
-			if x.Silenced == "" && !x.Paged {
+			switch x := &l.ds[n]; {
+			case x.Paged:
+				told[x.Incident] = told[x.Incident] || !nobody
+			case x.Silenced == "":
 				since[x.Incident] = earlier(since[x.Incident], x.Since)
 			}
 		}
 	}
 	for id, at := range since {
-		i := d.incidents[id]
-		if told[id] || i.Severity != alert.SeverityPage || i.State == alert.StateResolved {
+		if i := d.incidents[id]; told[id] || i.Severity != alert.SeverityPage {
 			continue
 		}
 		if a := now.Sub(at); a > age || incident == "" {
@@ -283,8 +293,9 @@ func (d *Deliverer) Untold(now time.Time) (incident string, age time.Duration) {
 }
 
 // Run delivers until ctx is done, then tries what is due once more within the grace, and returns when everything that it
-// has started has ended; a Book that ignores its own ctx is left behind. An error says that the Book does not hold the
-// last outcomes, so that messages may be sent again after the next start. It must be called once.
+// has started has ended; a Book that ignores its own ctx is left behind. What was told before ctx was done is among that,
+// and what is left is for the Next. An error says that the Book does not hold the last outcomes, so that messages may be
+// sent again after the next start. It must be called once.
 func (d *Deliverer) Run(ctx context.Context) error {
 	attempts, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -302,6 +313,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		d.wait(ctx.Done())
 		d.step()
 	}
+	d.step() // what was told during the last one
 	close(stop)
 	grace := time.AfterFunc(d.c.Grace, cut)
 	defer grace.Stop()
@@ -358,23 +370,11 @@ func (d *Deliverer) release() {
 		}
 	}
 	d.opened = nil
-	d.hurry()
 	d.age(time.Now())
 	for _, l := range d.lanes {
 		nudge(l.wake)
 	}
 	d.forget()
-}
-
-// hurry lets what waits for a newer incident with the same key to be told of go first, and at once.
-func (d *Deliverer) hurry() {
-	for _, l := range d.lanes {
-		for n := range l.ds {
-			if i := d.incidents[l.ds[n].Incident]; !l.ds[n].NotBefore.IsZero() && i.State == alert.StateResolved && d.successor(l, &i) != "" {
-				l.ds[n].NotBefore = time.Time{}
-			}
-		}
-	}
 }
 
 // plan says what the opened mail does to the deliveries. d.mu is held.
@@ -404,10 +404,14 @@ func (d *Deliverer) forget() {
 			l.remove(id)
 		}
 	}
+	d.unpart()
 }
 
 func (d *Deliverer) done(incident string) bool {
 	for _, l := range d.lanes {
+		if l.flying == incident {
+			return false
+		}
 		if n := l.find(incident); n >= 0 && !l.ds[n].Done() {
 			return false
 		}

@@ -58,6 +58,7 @@ type NamedChannel struct {
 	FallbackAfter time.Duration // … within so long
 	Remind        time.Duration // a page that nobody has acknowledged is told again so often; 0 = never
 	Resend        time.Duration // whatever is not resolved is told again so often; 0 = never
-	PerMinute     int           // most messages; 0 = as many as there are
+	PerMinute     int           // most messages of incidents, and most of notices; 0 = as many as there are
+	Timeout       time.Duration // of one attempt; 0 = as the Deliverer has it
 	Gather        time.Duration // least time between two messages of notices, which go together; 0 = each goes at once
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -17,10 +18,12 @@ type lane struct {
 	noticed chan struct{} // likewise: there are notices
 
 	ds      []Delivery
+	flying  string // the incident whose message is under way; "" = none
 	notices []queued
 	busy    int       // notices that are being delivered
 	spoke   time.Time // when notices were told last
-	tokens  bucket
+	tokens  bucket    // for messages of incidents
+	spare   bucket    // for notices, which keep no page waiting
 }
 
 type queued struct {
@@ -29,7 +32,7 @@ type queued struct {
 }
 
 func newLane(c NamedChannel) *lane {
-	return &lane{NamedChannel: c, wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1), tokens: bucket{perMinute: c.PerMinute}}
+	return &lane{NamedChannel: c, wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1), tokens: bucket{perMinute: c.PerMinute}, spare: bucket{perMinute: c.PerMinute}}
 }
 
 func (l *lane) find(incident string) int {
@@ -70,35 +73,82 @@ func (d *Deliverer) deliver(ctx context.Context, stop <-chan struct{}, l *lane) 
 	}
 }
 
-// pick chooses the next message, pages before notices and the oldest incident first, or says when there will be one.
+// pick chooses the next message and notes that it is under way, or says when there will be one.
 func (d *Deliverer) pick(l *lane) (*Message, time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
+	d.giveUpEnds(l)
 	due, next := Due(now, l.ds)
-	var best *Message
-	for n := range due {
-		i := d.incidents[due[n].Incident]
-		if best == nil || sooner(&i, best.Incident) {
-			best = d.message(&due[n], &i)
-		}
-	}
-	if best == nil {
+	if len(due) == 0 {
 		return nil, next
 	}
-	if best.Reminder == 0 || l.Resend == 0 { // what is told again all the time is none too many
+	x := slices.MinFunc(due, d.sooner)
+	if n := d.endBefore(l, x.Incident); n >= 0 {
+		x = l.ds[n]
+	}
+	i := d.incidents[x.Incident]
+	m := d.message(&x, &i)
+	if m.Reminder == 0 || l.Resend == 0 { // what is told again all the time is none too many
 		if at := l.tokens.take(now); at.After(now) {
 			return nil, at
 		}
 	}
-	return best, time.Time{}
+	l.flying = i.ID
+	return m, time.Time{}
 }
 
-// successor is the ID of a newer incident with the same key as i's that waits for the channel too; "" = none does. A channel
-// that folds by the key would take the late end of i for that one's.
-func (d *Deliverer) successor(l *lane, i *alert.Incident) string {
+// sooner orders deliveries: pages that wake someone, the rest of pages, notices; and of each the oldest first.
+func (d *Deliverer) sooner(a, b Delivery) int {
+	x, y := d.incidents[a.Incident], d.incidents[b.Incident]
+	return cmp.Or(cmp.Compare(urgency(&a, &x), urgency(&b, &y)), x.OpenedAt.Compare(y.OpenedAt), cmp.Compare(x.ID, y.ID))
+}
+
+func urgency(x *Delivery, i *alert.Incident) int {
+	switch {
+	case i.Severity != alert.SeverityPage:
+		return 2
+	case x.Paged || i.State == alert.StateResolved:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// endBefore finds the end of an older incident with the same key, which goes first; -1 = there is none. A receiver that
+// folds by the key would take it for the end of the newer one.
+func (d *Deliverer) endBefore(l *lane, incident string) int {
+	i := d.incidents[incident]
+	return slices.IndexFunc(l.ds, func(x Delivery) bool {
+		other := d.incidents[x.Incident]
+		return other.Key == i.Key && other.OpenedAt.Before(i.OpenedAt) && other.State == alert.StateResolved && !x.Done() && x.Silenced == ""
+	})
+}
+
+// giveUpEnds gives up the ends that come too late: of what is failing again, of which the channel has taken something
+// already, or is to be told while it has never heard of the older one.
+func (d *Deliverer) giveUpEnds(l *lane) {
 	for n := range l.ds {
-		if other := d.incidents[l.ds[n].Incident]; other.Key == i.Key && other.OpenedAt.After(i.OpenedAt) && !l.ds[n].Done() {
+		x := &l.ds[n]
+		i := d.incidents[x.Incident]
+		if x.Done() || i.State != alert.StateResolved {
+			continue
+		}
+		if newer := d.successor(l, &i, func(y *Delivery) bool { return y.Acked > 0 || x.Acked == 0 && !y.Done() }); newer != "" {
+			d.giveUpEnd(x, newer)
+		}
+	}
+}
+
+func (d *Deliverer) giveUpEnd(x *Delivery, newer string) {
+	x.Gone = "it is failing again, as " + newer
+	d.touch(x.Incident)
+}
+
+// successor is the ID of a newer incident with the same key as i's whose delivery over l fits; "" = there is none.
+func (d *Deliverer) successor(l *lane, i *alert.Incident, fits func(*Delivery) bool) string {
+	for n := range l.ds {
+		if other := d.incidents[l.ds[n].Incident]; other.Key == i.Key && other.OpenedAt.After(i.OpenedAt) && fits(&l.ds[n]) {
 			return other.ID
 		}
 	}
@@ -122,37 +172,25 @@ func (d *Deliverer) message(x *Delivery, i *alert.Incident) *Message {
 	return m
 }
 
-func sooner(a, b *alert.Incident) bool {
-	if a.Key == b.Key && !a.OpenedAt.Equal(b.OpenedAt) {
-		return a.OpenedAt.Before(b.OpenedAt)
-	}
-	if a.Severity != b.Severity {
-		return a.Severity == alert.SeverityPage
-	}
-	if !a.OpenedAt.Equal(b.OpenedAt) {
-		return a.OpenedAt.Before(b.OpenedAt)
-	}
-	return a.ID < b.ID
-}
-
 // attempt makes one attempt and notes how it ended; false = it was cut short by our own end.
 func (d *Deliverer) attempt(ctx context.Context, l *lane, m *Message) bool {
 	err := d.try(ctx, l, m)
-	if err != nil && ctx.Err() != nil {
-		return false
-	}
 	now := time.Now()
 	i := m.Incident
 	d.mu.Lock()
-	n := l.find(i.ID)
-	x := &l.ds[n]
+	l.flying = ""
+	if err != nil && ctx.Err() != nil {
+		d.mu.Unlock()
+		return false
+	}
+	x := &l.ds[l.find(i.ID)] // it is not forgotten while it flies
 	latency, failures := now.Sub(x.Since), x.Tries
 	if err == nil {
 		*x = Accepted(*x, m, now)
 	} else {
 		*x = Failed(*x, i.Rev, err, now, d.c.Backoff, rand.Float64())
-		if next := d.successor(l, i); next != "" && i.State == alert.StateResolved {
-			x.Gone = "it is failing again, as " + next
+		if newer := d.successor(l, i, func(y *Delivery) bool { return !y.Done() }); newer != "" && i.State == alert.StateResolved {
+			d.giveUpEnd(x, newer)
 		}
 	}
 	gone := x.Gone != ""
@@ -180,7 +218,7 @@ func (d *Deliverer) tellOf(incident string, t Told) {
 }
 
 func (d *Deliverer) try(ctx context.Context, l *lane, m *Message) error {
-	ctx, cancel := context.WithTimeout(ctx, d.c.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(l.Timeout, d.c.Timeout))
 	defer cancel()
 	return l.Channel.Deliver(ctx, *m)
 }
@@ -252,7 +290,7 @@ func (d *Deliverer) nextNotices(l *lane, atOnce bool) (batch []queued, next time
 	if !atOnce && next.After(now) {
 		return nil, next
 	}
-	if at := l.tokens.take(now); at.After(now) {
+	if at := l.spare.take(now); at.After(now) {
 		return nil, at
 	}
 	batch, l.notices, l.busy, l.spoke = l.notices[:n:n], l.notices[n:], n, now

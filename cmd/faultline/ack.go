@@ -76,7 +76,7 @@ func (d *daemon) acknowledge(ctx context.Context, id, by, comment string) error 
 // silenced names what keeps an incident quiet now.
 func (d *daemon) silenced(i *alert.Incident) []string {
 	var ids []string
-	for _, s := range d.silences.all().Of(time.Now(), i) {
+	for _, s := range d.silences.set().Of(time.Now(), i) {
 		ids = append(ids, s.ID)
 	}
 	return ids

@@ -41,8 +41,9 @@ type daemon struct {
 	kept     chan kept // to be saved
 	runner   *probe.Runner
 	judge    *judge
-	counter  *history.Counter // of the judge's goroutine
-	counted  []history.Batch  // taken from it and not saved yet; of the goroutine that saves
+	counter  *history.Counter  // of the judge's goroutine
+	counted  []history.Batch   // taken from it and not saved yet; of the goroutine that saves
+	learned  map[string][]byte // likewise, as the store's records
 	window   *window
 	pager    *pager
 	silences *silences
@@ -57,6 +58,7 @@ type daemon struct {
 	ready   atomic.Bool
 
 	troubles troubles
+	unsaved  failures
 }
 
 // taskIndex finds what a want names.
@@ -128,18 +130,18 @@ func (d *daemon) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading what was learned: %w", err)
 	}
-	incidents, _, err := d.store.Load(ctx)
+	incidents, deliveries, err := d.store.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("reading incidents: %w", err)
 	}
-	incidents = d.troubles.take(incidents)
+	judged := d.troubles.take(incidents)
 	d.memory, d.captures, d.kept = probe.NewMemory(), probe.NewCaptures(), make(chan kept, keptAhead)
 	d.memory.Load(learned)
 	look, err := d.prober(d.cfg)
 	if err != nil {
 		return err
 	}
-	engine := alert.New(time.Now(), d.cfg.Policy, world(d.cfg), alert.Saved{Incidents: incidents, Learned: learned})
+	engine := alert.New(time.Now(), d.cfg.Policy, world(d.cfg), alert.Saved{Incidents: judged, Learned: learned})
 	d.counter = history.NewCounter(engine)
 	d.counter.SetSites(d.cfg.Sites)
 	d.judge = newJudge(engine, d.heard, d.decided)
@@ -175,10 +177,11 @@ func (d *daemon) build(ctx context.Context) error {
 	}
 	d.metrics.InFlight(d.runner.InFlight)
 
-	d.pager = &pager{store: d.store, log: d.log, change: make(chan struct{}, 1)}
-	if d.pager.make, err = d.channels(d.cfg); err != nil {
+	delivery, err := d.delivery(d.cfg)
+	if err != nil {
 		return err
 	}
+	d.pager = newPager(delivery, incidents, deliveries)
 	beats, err := heartbeats(d.cfg, d.log)
 	if err != nil {
 		return err
@@ -189,7 +192,6 @@ func (d *daemon) build(ctx context.Context) error {
 	if err := d.silences.load(d.cfg.Silences); err != nil {
 		return err
 	}
-	d.pager.silence(d.silences.all())
 	d.metrics.Pending(d.pager.pending)
 	d.metrics.Reloaded(true)
 	return nil
@@ -358,22 +360,20 @@ func (d *daemon) decided(out *alert.Effects) {
 	}
 }
 
-// channels gives what makes a Deliverer for the channels of a config.
-func (d *daemon) channels(c *config.Config) (makeDeliverer, error) {
+// delivery is how messages go out by a config.
+func (d *daemon) delivery(c *config.Config) (notify.Config, error) {
 	named, err := notifyChannels(c, d.log)
 	if err != nil {
-		return nil, err
+		return notify.Config{}, err
 	}
-	return func(incidents []alert.Incident, ds []notify.Delivery) *notify.Deliverer {
-		return notify.NewDeliverer(notify.Config{
-			Book: d.store, Channels: named, Routes: c.Routes, Site: d.site, Link: linker(c.Daemon.URL), Log: d.log, Timeout: c.Delivery.Timeout,
-			Backoff: notify.Backoff{Base: c.Delivery.BackoffBase, Cap: c.Delivery.BackoffCap},
-			OnOutcome: func(channel string, o notify.Outcome, latency time.Duration) {
-				d.metrics.Notification(channel, string(o), latency)
-			},
-			OnTold:       d.keepTold,
-			OnStoreError: d.storeFailed,
-		}, incidents, ds)
+	return notify.Config{
+		Book: d.store, Channels: named, Routes: c.Routes, Site: d.site, Link: linker(c.Daemon.URL), Log: d.log, Timeout: c.Delivery.Timeout,
+		Backoff: notify.Backoff{Base: c.Delivery.BackoffBase, Cap: c.Delivery.BackoffCap},
+		OnOutcome: func(channel string, o notify.Outcome, latency time.Duration) {
+			d.metrics.Notification(channel, string(o), latency)
+		},
+		OnTold:       d.keepTold,
+		OnStoreError: func(err error) { d.storeFailed(savingPages, err) },
 	}, nil
 }
 
@@ -422,18 +422,26 @@ func (d *daemon) keepLearned(e *alert.Engine) {
 	d.putLearned(records)
 }
 
+// putLearned saves records; those that cannot be saved are tried again with the next ones.
 func (d *daemon) putLearned(records map[string][]byte) {
+	for k, b := range d.learned {
+		if _, newer := records[k]; !newer {
+			records[k] = b
+		}
+	}
 	if len(records) == 0 {
 		return
 	}
+	d.learned = nil
 	err := d.store.SaveLearned(func(yield func(string, []byte)) {
 		for k, b := range records {
 			yield(k, b)
 		}
 	})
 	if err != nil {
-		d.log.Error().Err(err).Msg("what was learned cannot be saved; free space and permissions of the state directory?")
+		d.learned = records
 	}
+	d.storeFailed(savingLearned, err)
 }
 
 // saveCounts saves what was counted; what cannot be saved is tried again.
@@ -441,11 +449,11 @@ func (d *daemon) saveCounts() {
 	if len(d.counted) == 0 {
 		return
 	}
-	if err := d.store.AddCounts(d.counted); err != nil {
-		d.log.Error().Err(err).Msg("the history of the sites cannot be saved; free space and permissions of the state directory?")
-		return
+	err := d.store.AddCounts(d.counted)
+	if err == nil {
+		d.counted = nil
 	}
-	d.counted = nil
+	d.storeFailed(savingCounts, err)
 }
 
 // listener is one address to serve at, and whether what comes there may change something.

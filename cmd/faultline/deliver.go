@@ -9,35 +9,34 @@ import (
 
 	"faultline/alert"
 	"faultline/alert/notify"
-	"faultline/internal/store"
 )
-
-// makeDeliverer makes the Deliverer of a config's channels, from what the store holds.
-type makeDeliverer func(incidents []alert.Incident, ds []notify.Delivery) *notify.Deliverer
 
 // pager holds the Deliverer of the present channels, and replaces it when a reload changes them.
 type pager struct {
-	store *store.Store
-	log   zerolog.Logger
+	log    zerolog.Logger
+	change chan struct{} // holds one token: with is another
 
-	mu        sync.Mutex // guards what follows
-	make      makeDeliverer
-	now       *notify.Deliverer // nil between two of them
-	silences  *alert.Silences
-	incidents []alert.Incident // told in between
-	notices   []alert.Notice
+	mu       sync.Mutex // guards what follows
+	now      *notify.Deliverer
+	with     notify.Config // of the one that is to deliver
+	silences *alert.Silences
+}
 
-	change chan struct{} // holds one token: make is another
+// newPager makes a pager that goes on from what the store holds.
+func newPager(with notify.Config, incidents []alert.Incident, ds []notify.Delivery) *pager {
+	return &pager{log: with.Log, change: make(chan struct{}, 1), with: with, now: notify.NewDeliverer(with, incidents, ds)}
+}
+
+func (p *pager) deliverer() *notify.Deliverer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now
 }
 
 // tell hands over decisions. It never blocks.
 func (p *pager) tell(incidents []alert.Incident, notices []alert.Notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.now == nil {
-		p.incidents, p.notices = append(p.incidents, incidents...), append(p.notices, notices...)
-		return
-	}
 	p.now.Tell(incidents, notices)
 }
 
@@ -46,45 +45,24 @@ func (p *pager) silence(s *alert.Silences) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.silences = s
-	if p.now != nil {
-		p.now.SetSilences(s)
-	}
+	p.now.SetSilences(s)
 }
 
 // pending is the number of messages that nobody has accepted yet.
-func (p *pager) pending() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.now == nil {
-		return len(p.incidents) + len(p.notices)
-	}
-	return p.now.Pending()
-}
+func (p *pager) pending() int { return p.deliverer().Pending() }
 
-// turned is when deliveries were last looked at. Between two sets of channels it is as if they had just been.
-func (p *pager) turned() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.now == nil {
-		return time.Now()
-	}
-	return p.now.Turned()
-}
+// turned is when deliveries were last looked at.
+func (p *pager) turned() time.Time { return p.deliverer().Turned() }
 
 // untold is how long the oldest page has been waiting that nobody has taken, and which it is; "" = none is.
 func (p *pager) untold(now time.Time) (incident string, age time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.now == nil {
-		return "", 0
-	}
-	return p.now.Untold(now)
+	return p.deliverer().Untold(now)
 }
 
 // replace goes on with other channels.
-func (p *pager) replace(with makeDeliverer) {
+func (p *pager) replace(with notify.Config) {
 	p.mu.Lock()
-	p.make = with
+	p.with = with
 	p.mu.Unlock()
 	select {
 	case p.change <- struct{}{}:
@@ -92,15 +70,10 @@ func (p *pager) replace(with makeDeliverer) {
 	}
 }
 
-// run delivers until ctx is done. What the store holds is loaded again for each new set of channels, so that none is
-// told twice.
+// run delivers until ctx is done. The Deliverer of new channels takes over all that the old one leaves, so that nothing is
+// lost and none is told twice.
 func (p *pager) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		incidents, ds, err := p.store.Load(context.WithoutCancel(ctx))
-		if err != nil {
-			p.log.Error().Err(err).Msg("deliveries cannot be read; going on without them, which may page again")
-		}
-		d := p.install(incidents, ds)
+	for d := p.deliverer(); ; d = p.next() {
 		epoch, end := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -112,23 +85,18 @@ func (p *pager) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-p.change:
 		}
-		p.mu.Lock()
-		p.now = nil
-		p.mu.Unlock()
 		end()
 		wg.Wait()
-		p.mu.Lock()
-		p.notices = append(d.Held(), p.notices...)
-		p.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
 	}
 }
 
-func (p *pager) install(incidents []alert.Incident, ds []notify.Delivery) *notify.Deliverer {
+func (p *pager) next() *notify.Deliverer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.now = p.make(incidents, ds)
+	p.now = p.now.Next(p.with)
 	p.now.SetSilences(p.silences)
-	p.now.Tell(p.incidents, p.notices)
-	p.incidents, p.notices = nil, nil
 	return p.now
 }

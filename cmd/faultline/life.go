@@ -128,7 +128,7 @@ func (d *daemon) swap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	channels, err := d.channels(next)
+	delivery, err := d.delivery(next)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (d *daemon) swap(ctx context.Context) error {
 		d.runner.SetSchedule(schedule, look)
 	}
 	if !sameDelivery(d.cfg, next) {
-		d.pager.replace(channels)
+		d.pager.replace(delivery)
 	}
 	d.silences.configure(next.Silences)
 	if !reflect.DeepEqual(d.cfg.Heartbeats, next.Heartbeats) {
@@ -177,13 +177,19 @@ func sameDelivery(a, b *config.Config) bool {
 
 func sameVantages(a, b *config.Config) bool { return reflect.DeepEqual(a.Vantages, b.Vantages) }
 
-// storeFailed raises an incident when the store fails, and ends it when it works again: pages still go out meanwhile,
-// but would not survive a crash.
-func (d *daemon) storeFailed(err error) {
-	if err == nil {
-		d.troubles.clear(troubleStore, d.pager.tell)
-		return
-	}
-	d.log.Error().Err(err).Msg("the state cannot be saved")
-	d.troubles.raise(troubleStore, "incidents and deliveries cannot be saved: "+err.Error()+"; pages still go out, but might be sent again after a crash", d.pager.tell)
+// What the store is asked to save.
+const (
+	savingPages   = "incidents and deliveries"
+	savingLearned = "what was learned"
+	savingCounts  = "the history of the sites"
+)
+
+// storeFailed notes how saving something went. It raises an incident when the store begins to fail, and ends it when all
+// can be saved again: pages still go out meanwhile, but would not survive a crash.
+func (d *daemon) storeFailed(what string, err error) {
+	d.unsaved.note(what, err, func() {
+		d.log.Error().Err(err).Str("what", what).Msg("the state cannot be saved")
+		d.troubles.raise(troubleStore, what+" cannot be saved: "+err.Error()+
+			"; see to free space and permissions of the state directory. Pages still go out, but might be sent again after a crash", d.pager.tell)
+	}, func() { d.troubles.clear(troubleStore, d.pager.tell) })
 }

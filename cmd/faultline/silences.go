@@ -21,7 +21,7 @@ type silences struct {
 	site    func(name string) *probe.Site
 	changed func(*alert.Silences) // is told whenever they are others
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows, and the order in which changed hears of it
 	made  []alert.Silence
 	fixed []alert.Silence // in the config
 }
@@ -35,18 +35,24 @@ func (s *silences) load(fixed []alert.Silence) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made, s.fixed = made, fixed
+	s.tell()
 	return nil
 }
 
 // configure takes those of another config.
 func (s *silences) configure(fixed []alert.Silence) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.fixed = fixed
-	s.mu.Unlock()
-	s.changed(s.all())
+	s.tell()
 }
 
-func (s *silences) all() *alert.Silences { return alert.NewSilences(s.list(), s.site) }
+// tell tells of those that there are now. s.mu is held.
+func (s *silences) tell() {
+	s.changed(alert.NewSilences(slices.Concat(s.fixed, s.made), s.site))
+}
+
+func (s *silences) set() *alert.Silences { return alert.NewSilences(s.list(), s.site) }
 
 func (s *silences) list() []alert.Silence {
 	s.mu.Lock()
@@ -87,6 +93,8 @@ func (s *silences) expire(now time.Time, id string) (alert.Silence, error) {
 }
 
 func (s *silences) keep(now time.Time, x alert.Silence) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := s.store.PutSilence(now, &x); err != nil {
 		return err
 	}
@@ -94,10 +102,8 @@ func (s *silences) keep(now time.Time, x alert.Silence) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
 	s.made = made
-	s.mu.Unlock()
-	s.changed(s.all())
+	s.tell()
 	return nil
 }
 

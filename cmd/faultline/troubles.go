@@ -21,6 +21,7 @@ type troubles struct {
 
 	mu   sync.Mutex
 	open map[string]alert.Incident // by name
+	last map[string]alert.Incident // by name; as it was resolved
 }
 
 // take takes the incidents that are the daemon's own out of those that it begins with, and gives back the others, which are
@@ -28,7 +29,7 @@ type troubles struct {
 func (t *troubles) take(incidents []alert.Incident) (others []alert.Incident) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.open = map[string]alert.Incident{}
+	t.open, t.last = map[string]alert.Incident{}, map[string]alert.Incident{}
 	for _, i := range incidents {
 		if i.Domain.Kind != alert.KindSelf || i.Domain.Name == alert.SelfBlind {
 			others = append(others, i)
@@ -65,13 +66,17 @@ func (t *troubles) raise(name, why string, tell func([]alert.Incident, []alert.N
 		return
 	}
 	now := time.Now().UTC()
-	t.open[name] = alert.Incident{
+	i := alert.Incident{
 		ID: now.Format("20060102T150405Z") + "-self-" + name, Key: "faultline/" + t.fleet + "/self/" + name, Rev: 1,
 		Domain: alert.Domain{Kind: alert.KindSelf, Name: name}, State: alert.StateOpen, Severity: alert.SeverityPage,
 		Scope: alert.ScopeNone, Assessment: alert.ProberTrouble, Why: []string{why},
 		Onset: now, OpenedAt: now, PagedAt: now, Waves: 1,
 	}
-	tell([]alert.Incident{t.open[name]}, nil)
+	if last := t.last[name]; last.ID == i.ID { // within the same second: it goes on
+		i.Rev = last.Rev + 1
+	}
+	t.open[name] = i
+	tell([]alert.Incident{i}, nil)
 }
 
 // clear resolves the incident of that name, if it is open.
@@ -86,6 +91,7 @@ func (t *troubles) clear(name string, tell func([]alert.Incident, []alert.Notice
 	now := time.Now().UTC()
 	i.State, i.RecoveringAt, i.ResolvedAt = alert.StateResolved, now, now
 	i.Rev++
+	t.last[name] = i
 	tell([]alert.Incident{i}, nil)
 }
 
@@ -106,4 +112,29 @@ func (t *troubles) acknowledge(id string, ack alert.Ack, tell func([]alert.Incid
 		return true
 	}
 	return false
+}
+
+// failures are the purposes that the store fails for.
+type failures struct {
+	mu sync.Mutex
+	of map[string]bool
+}
+
+// note notes how it went for one purpose. It calls fails, or, when it fails for none any more, works, before anything else is
+// noted.
+func (f *failures) note(what string, err error, fails, works func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil {
+		if f.of == nil {
+			f.of = map[string]bool{}
+		}
+		f.of[what] = true
+		fails()
+		return
+	}
+	delete(f.of, what)
+	if len(f.of) == 0 {
+		works()
+	}
 }
