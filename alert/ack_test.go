@@ -71,3 +71,15 @@ func TestLostVantage(t *testing.T) {
 	}
 	st.wantPages(0, "")
 }
+
+// Names that look alike once they are made fit for a URL still make different incidents.
+func TestIncidentIDs(t *testing.T) {
+	at := stamp(0)
+	if got := incidentID(at, Domain{KindCDN, "fast-ly.9"}); !strings.HasSuffix(got, "-cdn-fast-ly.9") {
+		t.Errorf("got %q", got)
+	}
+	a, b := incidentID(at, Domain{"hosting", "連登"}), incidentID(at, Domain{"hosting", "討論"})
+	if a == b || !strings.Contains(a, "-hosting-__-") {
+		t.Errorf("got %q and %q", a, b)
+	}
+}

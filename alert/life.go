@@ -2,6 +2,9 @@ package alert
 
 import (
 	"cmp"
+	"fmt"
+	"hash/fnv"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +66,8 @@ func (e *Engine) announce(i *incident, out *Effects) {
 	e.emit(i, out)
 }
 
+// incidentID names an incident by its onset and its domain, with a hash of the domain's name where that cannot stand in a
+// file's name or a URL as it is.
 func incidentID(onset stamp, d Domain) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '-' || r == '.' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
@@ -70,6 +75,11 @@ func incidentID(onset stamp, d Domain) string {
 		}
 		return '_'
 	}, d.Name)
+	if name != d.Name {
+		h := fnv.New32a()
+		_, _ = io.WriteString(h, d.Name) // never fails
+		name += fmt.Sprintf("-%08x", h.Sum32())
+	}
 	return onset.time().Format("20060102T150405Z") + "-" + d.Kind + "-" + name
 }
 

@@ -69,6 +69,38 @@ func (d *Deliverer) touch(incident string) {
 	nudge(d.wake)
 }
 
+// presentEvery is how often silenced incidents are looked at as they are now: a site that is not silenced may have joined one,
+// which is not always told at once.
+const presentEvery = 10 * time.Second
+
+// refresh brings the silenced incidents up to date.
+func (d *Deliverer) refresh() {
+	now := time.Now()
+	if d.c.Present == nil || now.Sub(d.asked) < presentEvery || !d.anySilenced() {
+		return
+	}
+	d.asked = now
+	present := d.c.Present()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, i := range present {
+		if known, ok := d.incidents[i.ID]; ok && known.Rev == i.Rev {
+			d.incidents[i.ID] = i
+		}
+	}
+}
+
+func (d *Deliverer) anySilenced() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lanes {
+		if slices.ContainsFunc(l.ds, func(x Delivery) bool { return x.Silenced != "" && !x.Done() }) {
+			return true
+		}
+	}
+	return false
+}
+
 // silencedBy says in a few words what keeps an incident quiet; "" = nothing does.
 func (d *Deliverer) silencedBy(now time.Time, i *alert.Incident) string {
 	if d.silences == nil {

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -60,13 +61,22 @@ func NewAlertmanager(c AlertmanagerConfig, log zerolog.Logger) (*Alertmanager, e
 func (a *Alertmanager) Deliver(ctx context.Context, m Message) error {
 	now := time.Now()
 	if m.Incident != nil {
-		return a.all.post(ctx, a.incident(&m, now)...)
+		return a.sooner(a.all.post(ctx, a.incident(&m, now)...))
 	}
 	var alerts []amAlert
 	for i := range m.Notices {
 		alerts = append(alerts, a.notice(&m, &m.Notices[i], now))
 	}
 	return a.all.post(ctx, alerts...)
+}
+
+// sooner keeps a wait that they ask for within a repetition: what lasts would be taken to be over after four.
+func (a *Alertmanager) sooner(err error) error {
+	var retry *RetryError
+	if errors.As(err, &retry) && retry.After > a.resend {
+		return &RetryError{a.resend, retry.Err}
+	}
+	return err
 }
 
 func (a *Alertmanager) incident(m *Message, now time.Time) []amAlert {

@@ -350,3 +350,21 @@ func TestAlertmanagerHidesSecrets(t *testing.T) {
 		t.Error("none at all was accepted")
 	}
 }
+
+// A wait that is longer than alerts live would let Alertmanager take what lasts to be over.
+func TestAlertmanagerIsNotLeftToForget(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer s.Close()
+	a, err := NewAlertmanager(AlertmanagerConfig{URLs: []string{s.URL}, Fleet: "main", Resend: time.Minute}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := founding()
+	var retry *RetryError
+	if err := a.Deliver(t.Context(), Message{Incident: &i, First: true}); !errors.As(err, &retry) || retry.After != time.Minute {
+		t.Errorf("got %v", err)
+	}
+}

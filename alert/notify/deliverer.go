@@ -21,6 +21,7 @@ type Config struct {
 	Site     func(name string) *probe.Site // of a name, for routes; nil = not known
 	Silences *alert.Silences               // nil = none; see SetSilences
 	Link     func(incident string) string  // to the page of an incident, by its ID; nil = none
+	Present  func() []alert.Incident       // as they are now, told or not; asked only while one is silenced; nil = as they were told
 	Log      zerolog.Logger
 
 	Timeout     time.Duration // of one attempt; 10 s
@@ -78,6 +79,7 @@ type Deliverer struct {
 	lanes []*lane
 	route Router
 	book  keeper    // of Run's goroutine
+	asked time.Time // likewise: when Present was
 	next  time.Time // likewise: when something is to be repeated or taken over, or a silence changes; zero = never
 
 	turned atomic.Int64 // Unix nanoseconds of Run's last turn
@@ -311,6 +313,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	}
 	for ctx.Err() == nil {
 		d.wait(ctx.Done())
+		d.refresh()
 		d.step()
 	}
 	d.step() // what was told during the last one

@@ -68,10 +68,11 @@ type asked struct {
 	done map[string]bool // by address: true = taken, false = refused for good
 }
 
-const (
-	emailTimeout = 30 * time.Second
-	maxAsked     = 1000
-)
+// EmailTimeout is how long a mail may take: servers look at mails for spam before they take them, for which RFC 5321 grants
+// them minutes.
+const EmailTimeout = 90 * time.Second
+
+const maxAsked = 1000
 
 // NewEmail makes a channel. log is told of recipients who are refused.
 func NewEmail(c EmailConfig, log zerolog.Logger) (*Email, error) {
@@ -122,7 +123,7 @@ func (e *Email) Folds() bool { return false }
 
 // Deliver mails m.
 func (e *Email) Deliver(ctx context.Context, m Message) error {
-	ctx, cancel := context.WithTimeout(ctx, emailTimeout)
+	ctx, cancel := context.WithTimeout(ctx, EmailTimeout)
 	defer cancel()
 	ids := e.identify(&m)
 	text, err := e.compose(&m, ids, time.Now())

@@ -24,7 +24,7 @@ import (
 // No page is lost by a bad template: when it fails, or makes no JSON although it should, the receiver gets the plain
 // Document, or, where it wants no JSON, title and text.
 type Form struct {
-	tmpl        *template.Template
+	text        string // the template; read anew for each message, so that two forms can be compared
 	contentType string
 	json        bool
 }
@@ -64,11 +64,19 @@ func NewForm(text, contentType string) (*Form, error) {
 	if err != nil {
 		return nil, fmt.Errorf("content type %q cannot be read; write one as in \"application/json\"", contentType)
 	}
-	t, err := template.New("template").Funcs(formFuncs).Option("missingkey=error").Parse(text)
+	f := &Form{text, contentType, kind == "application/json" || strings.HasSuffix(kind, "+json")}
+	if _, err := f.template(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *Form) template() (*template.Template, error) {
+	t, err := template.New("template").Funcs(formFuncs).Option("missingkey=error").Parse(f.text)
 	if err != nil {
 		return nil, placed(err)
 	}
-	return &Form{t, contentType, kind == "application/json" || strings.HasSuffix(kind, "+json")}, nil
+	return t, nil
 }
 
 var templatePlace = regexp.MustCompile(`^template: template:(\d+)(?::\d+)?: (?:executing "template" at )?`)
@@ -81,7 +89,11 @@ func placed(err error) error {
 // body makes a body.
 func (f *Form) body(d *Document) ([]byte, error) {
 	var b bytes.Buffer
-	if err := f.tmpl.Execute(&boundedWriter{&b, maxBody}, d); err != nil {
+	t, err := f.template()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Execute(&boundedWriter{&b, maxBody}, d); err != nil {
 		return nil, placed(err)
 	}
 	if f.json && !json.Valid(b.Bytes()) {

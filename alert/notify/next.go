@@ -3,10 +3,12 @@ package notify
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // Next makes the Deliverer that goes on by another config, once d's Run has returned. It takes over all that d holds, saved
-// or not, and what was told meanwhile: d must not be used any more. A channel is the same as before by its name.
+// or not, and what was told meanwhile: d must not be used any more. A channel is the same as before by its name; what it has
+// not taken it is asked at once, as it may be mended.
 func (d *Deliverer) Next(c Config) *Deliverer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -15,6 +17,9 @@ func (d *Deliverer) Next(c Config) *Deliverer {
 	for _, l := range d.lanes {
 		ds = append(ds, l.ds...)
 		lanes[l.Name] = l
+	}
+	for i := range ds {
+		ds[i].NotBefore = time.Time{}
 	}
 	n := NewDeliverer(c, slices.Collect(maps.Values(d.incidents)), ds)
 	n.book, n.unsaved, n.orphans = d.book, d.unsaved, append(n.orphans, d.orphans...)

@@ -91,35 +91,37 @@ func (p *PagerDuty) Deliver(ctx context.Context, m Message) error {
 	if m.Incident == nil {
 		return p.deliverNotices(ctx, &m)
 	}
-	action := p.action(&m)
-	if action == "" {
-		return nil
-	}
-	err := p.send(ctx, p.incidentEvent(&m, action))
-	if err == nil {
+	for _, action := range p.actions(&m) {
+		if err := p.send(ctx, p.incidentEvent(&m, action)); err != nil {
+			return err
+		}
 		p.note(m.Incident, action)
 	}
-	return err
+	return nil
 }
 
-// action says what becomes of an incident; "" = nothing.
-func (p *PagerDuty) action(m *Message) string {
+// actions say what becomes of an incident, in order. What someone had taken on before PagerDuty heard of it wakes nobody
+// there for long.
+func (p *PagerDuty) actions(m *Message) []string {
 	i := m.Incident
 	switch event := m.Event(); {
 	case i.State == alert.StateResolved:
-		return pdResolve
+		return []string{pdResolve}
 	case event == EventPage || event == EventNotice || event == EventTest:
-		return pdTrigger
+		if i.Ack != nil {
+			return []string{pdTrigger, pdAcknowledge}
+		}
+		return []string{pdTrigger}
 	case event == EventAcknowledged:
-		return pdAcknowledge
+		return []string{pdAcknowledge}
 	case event == EventUpdate && i.Waves > 1:
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.waves[i.ID] < i.Waves {
-			return pdTrigger
+			return []string{pdTrigger}
 		}
 	}
-	return ""
+	return nil
 }
 
 // note remembers what PagerDuty has taken, as long as the incident lasts.

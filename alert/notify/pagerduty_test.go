@@ -294,3 +294,14 @@ func TestPagerDutyErrorsSayWhyAndHideTheKey(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What someone had taken on while PagerDuty could not be reached is acknowledged there too.
+func TestPagerDutyAcknowledgedBefore(t *testing.T) {
+	f := newFakePagerDuty(t)
+	i := takenOn(founding())
+	deliver(t, pagerDuty(t, f.url), Message{Incident: &i, First: true, Acked: true})
+	const key = "faultline/main/cdn/cloudflare"
+	if d := cmp.Diff(f.events, []string{"trigger " + key, "acknowledge " + key}); d != "" {
+		t.Errorf("-got +want:\n%s", d)
+	}
+}

@@ -129,38 +129,24 @@ func (p *place) unanswered(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("%s: %s", p.doing(), clip(p.redact(err.Error()), maxErrorLen))
+	return fmt.Errorf("%s: %s", p.doing(), Hide(err.Error(), p.secrets()))
 }
 
 // said is what a place answered with, to be put behind a status; "" = nothing.
 func (p *place) said(words string) string {
-	if words = clip(p.redact(words), maxErrorLen); words == "" {
+	if words = Hide(words, p.secrets()); words == "" {
 		return ""
 	}
 	return fmt.Sprintf(": %q", words)
-}
-
-func (p *place) redact(s string) string {
-	for _, secret := range p.secrets() {
-		s = strings.ReplaceAll(s, secret, "…")
-	}
-	return s
 }
 
 func (p *place) secrets() []string {
 	user := p.url.User.Username()
 	password, _ := p.url.User.Password()
 	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	parts := []string{
+	return append([]string{
 		p.url.RequestURI(), p.url.RawQuery, strings.Trim(p.url.EscapedPath(), "/"), strings.Trim(p.url.Path, "/"), basic, user, password,
-	}
-	var out []string
-	for _, s := range append(parts, p.hidden...) {
-		if len(s) > 2 {
-			out = append(out, s)
-		}
-	}
-	return out
+	}, p.hidden...)
 }
 
 func (p *place) doing() string {

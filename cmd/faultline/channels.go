@@ -29,6 +29,9 @@ func notifyChannels(c *config.Config, log zerolog.Logger) ([]notify.NamedChannel
 		if ch.Alertmanager != nil {
 			named.Resend = ch.Alertmanager.Resend
 		}
+		if ch.Email != nil {
+			named.Timeout = max(notify.EmailTimeout, c.Delivery.Timeout)
+		}
 		out = append(out, named)
 	}
 	return out, nil

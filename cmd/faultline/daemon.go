@@ -367,7 +367,8 @@ func (d *daemon) delivery(c *config.Config) (notify.Config, error) {
 		return notify.Config{}, err
 	}
 	return notify.Config{
-		Book: d.store, Channels: named, Routes: c.Routes, Site: d.site, Link: linker(c.Daemon.URL), Log: d.log, Timeout: c.Delivery.Timeout,
+		Book: d.store, Channels: named, Routes: c.Routes, Site: d.site, Link: linker(c.Daemon.URL), Log: d.log,
+		Present: func() []alert.Incident { return d.window.view().Incidents }, Timeout: c.Delivery.Timeout,
 		Backoff: notify.Backoff{Base: c.Delivery.BackoffBase, Cap: c.Delivery.BackoffCap},
 		OnOutcome: func(channel string, o notify.Outcome, latency time.Duration) {
 			d.metrics.Notification(channel, string(o), latency)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -19,8 +20,9 @@ import (
 // as many whole lines as fit.
 //
 // The library has no deadlines of ours, and does not say whether a failure is final. So every failure is tried again. A
-// send that does not end in time goes on by itself; until it ends no other begins, so that at most one is stuck. Should it
-// succeed after all, the same message is not sent a second time.
+// send that does not end in time goes on by itself; until it ends no other begins, and should it succeed after all, the same
+// message is not sent a second time. After a minute it is given up as stuck, and the next one begins; of the stuck ones there
+// are 8 at most.
 //
 // A URL that names several chats, rooms or devices is better split into several channels: the library stops at the first
 // of them that fails, and the next attempt begins with the first again. With Telegram it is enough that one has taken it.
@@ -28,15 +30,23 @@ type Chat struct {
 	place *place
 	send  func(ctx context.Context, p *place, title, text string) error
 
-	mu  sync.Mutex // guards now
-	now *flight    // the send that is under way, or that ended when nobody waited for it any more; nil = none
+	mu    sync.Mutex // guards what follows
+	now   *flight    // the send that is under way, or that ended when nobody waited for it any more; nil = none
+	stuck int        // sends that were given up and have not ended
 }
+
+// The bounds of sends that do not end.
+const (
+	giveUp   = time.Minute
+	maxStuck = 8
+)
 
 // flight is one send.
 type flight struct {
-	id   string
-	done chan struct{} // closed when err is there
-	err  error
+	id    string
+	since time.Time
+	done  chan struct{} // closed when err is there
+	err   error
 }
 
 // New makes a channel of a service's URL, which is looked at and not used.
@@ -85,10 +95,10 @@ func (c *Chat) Deliver(ctx context.Context, m notify.Message) error {
 func (c *Chat) board(ctx context.Context, id, title, text string) *flight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.now; f != nil && (f.id != id || !f.failed()) {
+	if f := c.now; f != nil && (f.id != id || !f.failed()) && !c.givenUp(f) {
 		return f
 	}
-	f := &flight{id: id, done: make(chan struct{})}
+	f := &flight{id: id, since: time.Now(), done: make(chan struct{})}
 	c.now = f
 	go func() { // nobody can wait for it longer than ctx lasts: see Chat
 		defer close(f.done)
@@ -102,11 +112,28 @@ func (c *Chat) board(ctx context.Context, id, title, text string) *flight {
 	return f
 }
 
+// givenUp gives a send up, if that is due, and tells whether it is.
+func (c *Chat) givenUp(f *flight) bool {
+	if time.Since(f.since) < giveUp || f.over() || c.stuck >= maxStuck {
+		return false
+	}
+	c.stuck++
+	go func() {
+		<-f.done
+		c.mu.Lock()
+		c.stuck--
+		c.mu.Unlock()
+	}()
+	return true
+}
+
 // failed tells whether the send is over, and in vain.
-func (f *flight) failed() bool {
+func (f *flight) failed() bool { return f.over() && f.err != nil }
+
+func (f *flight) over() bool {
 	select {
 	case <-f.done:
-		return f.err != nil
+		return true
 	default:
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -339,4 +340,35 @@ func TestTelegramChatsApart(t *testing.T) {
 	if !strings.Contains(log.String(), "bot was kicked") {
 		t.Errorf("got the log %q", log.String())
 	}
+}
+
+// A send that never ends is given up after a minute, so that the next page finds its way; but not without end.
+func TestStuckForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChat(t, "ntfy://ntfy.invalid/topic")
+		began, end := make(chan struct{}, 100), make(chan struct{})
+		c.send = func(context.Context, *place, string, string) error {
+			began <- struct{}{}
+			<-end
+			return nil
+		}
+		for range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			if err := c.Deliver(ctx, message("1")); err == nil {
+				t.Error("it was taken")
+			}
+			cancel()
+			time.Sleep(time.Minute)
+		}
+		if len(began) != maxStuck+1 {
+			t.Errorf("%d sends were begun, want %d", len(began), maxStuck+1)
+		}
+		close(end)
+		synctest.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.stuck != 0 {
+			t.Errorf("%d are still counted as stuck", c.stuck)
+		}
+	})
 }
