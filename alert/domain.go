@@ -216,7 +216,7 @@ func (t *trait) count() int { return btoi(t[0].seen != 0) + btoi(t[1].name != ""
 func (e *Engine) learn(s int, r *probe.Result) {
 	si := &e.sites[s]
 	changed := false
-	for k, name := range [numTraits]string{r.CDN, r.DNS.Operator, r.Network, r.TLS.Issuer} {
+	for k, name := range [numTraits]string{r.CDN, r.DNS.Operator, r.Network, e.authorityOf(r.TLS.Issuer)} {
 		t := &si.traits[k]
 		switch {
 		case k == traitCDN && si.CDN != "", k != traitCDN && name == "": // the config knows better; or nothing is told

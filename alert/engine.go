@@ -24,19 +24,20 @@ type Engine struct {
 	pools     [numFamilies]pool
 	cells     []cell // sites[s] in lanes[l] is cells[s*len(lanes)+l]
 
-	labels    []string  // that are domains
-	domains   []*domain // in the order of their making
-	domainOf  map[Domain]*domain
-	way       *domain // all sites: the path to them
-	couldPage int     // domains with enough owners
-	recount   bool    // that is to be counted anew
-	owners    []string
-	ownerNo   map[string]int
-	allOwners int          // distinct ones among the sites, anchors included
-	together  map[pair]int // how often two sites of different owners failed together
-	ended     []ended      // the last spells that are over, the oldest first
-	regroup   bool         // sites may belong together otherwise than they do
-	regrouped stamp
+	labels      []string  // that are domains
+	domains     []*domain // in the order of their making
+	domainOf    map[Domain]*domain
+	way         *domain // all sites: the path to them
+	couldPage   int     // domains with enough owners
+	recount     bool    // that is to be counted anew
+	owners      []string
+	ownerNo     map[string]int
+	allOwners   int               // distinct ones among the sites, anchors included
+	together    map[pair]int      // how often two sites of different owners failed together
+	authorities map[string]string // names of certificate authorities, by their organisations
+	ended       []ended           // the last spells that are over, the oldest first
+	regroup     bool              // sites may belong together otherwise than they do
+	regrouped   stamp
 
 	incidents []*incident // not resolved, the oldest first
 	resolved  []Incident  // the last ones, the newest first
@@ -129,7 +130,7 @@ func New(now time.Time, p Policy, w World, saved Saved) *Engine {
 	e := &Engine{
 		p: p, start: stampOf(now), now: stampOf(now),
 		domainOf: map[Domain]*domain{}, ownerNo: map[string]int{}, told: map[string]Notice{}, learned: map[uint64]string{},
-		together: map[pair]int{},
+		together: map[pair]int{}, authorities: map[string]string{},
 	}
 	e.setWorld(w)
 	e.recall(saved.Learned)

@@ -42,11 +42,8 @@ func (p *pace) count(t tempo, n int) {
 	p.slow += n * btoi(t.drags())
 }
 
-// An answer is slow when it takes more than slowTimes the habit, and slowBy seconds more.
-const (
-	slowTimes = 3
-	slowBy    = 0.5
-)
+// slowTimes the habit, and Policy.SlowBy more, is slow for an answer.
+const slowTimes = 3
 
 // adapt moves a habit towards what an answer took, so that it settles where one answer in twenty takes longer.
 func adapt(habit, took float32) float32 {
@@ -63,7 +60,7 @@ func (e *Engine) heedPace(s, l int, c *cell, r *probe.Result) {
 		return
 	}
 	took, was := float32(r.Time.Total.Seconds()), c.tempo
-	slow := was >= usual && took > slowTimes*c.habit && took > c.habit+slowBy
+	slow := was >= usual && took > slowTimes*c.habit && took > c.habit+float32(e.p.SlowBy.Seconds())
 	c.tempo = was.next(slow)
 	switch {
 	case was < usual:

@@ -37,6 +37,7 @@ type Policy struct {
 	Update     time.Duration // least time between two updates of one incident
 
 	Unobservable time.Duration // a site whose every answer is a block for so long is told
+	SlowBy       time.Duration // an answer that takes less than so much longer than usual is not slow
 	Accustom     time.Duration // slowness that lasts so long is the site's habit from then on
 
 	SweepTimeout time.Duration // of one extra probe
@@ -54,7 +55,7 @@ func DefaultPolicy() Policy {
 		FalsePages: 1, MinOwners: 3, MinVantages: 2, MinShare: 0.5,
 		Window: 300 * time.Second, Quiet: 60 * time.Second, Hold: 2 * time.Second, Strange: 240 * time.Second, Blind: 30 * time.Second, Lost: 5 * time.Minute, Quarantine: 60 * time.Second,
 		ClearAfter: 60 * time.Second, Resolve: 600 * time.Second, Leave: 30 * time.Minute, Alone: 30 * time.Second, Update: 60 * time.Second,
-		Unobservable: 30 * time.Minute, Accustom: 24 * time.Hour,
+		Unobservable: 30 * time.Minute, SlowBy: 500 * time.Millisecond, Accustom: 24 * time.Hour,
 		SweepTimeout: 3 * time.Second, SweepBy: 2 * time.Second, SweepEvery: 10 * time.Second,
 		ScanEvery: 50 * time.Millisecond, SlowEvery: 250 * time.Millisecond,
 	}
@@ -64,7 +65,7 @@ func DefaultPolicy() Policy {
 func (p Policy) Scale(n float64) Policy {
 	for _, d := range []*time.Duration{
 		&p.Window, &p.Quiet, &p.Hold, &p.Strange, &p.Blind, &p.Lost, &p.Quarantine, &p.ClearAfter, &p.Resolve, &p.Leave, &p.Alone, &p.Update,
-		&p.Unobservable, &p.Accustom,
+		&p.Unobservable, &p.SlowBy, &p.Accustom,
 		&p.SweepTimeout, &p.SweepBy, &p.SweepEvery, &p.ScanEvery, &p.SlowEvery,
 	} {
 		*d = time.Duration(float64(*d) / n)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ import (
 // after the last phase the all-clear may take at most.
 const (
 	drillWarmup  = 100 * time.Second
+	drillHabit   = 15 // looks at every site, until the engine knows how fast it answers
 	drillAfter   = 15 * time.Minute
 	drillNoPage  = 2 * time.Minute
 	drillLinger  = 30 * time.Second // after all is over
@@ -139,7 +141,7 @@ func drill(ctx context.Context, sc *simnet.Scenario, speed float64, record strin
 	defer end()
 	var daemon sync.WaitGroup
 	var daemonErr error
-	onset := time.Now().Add(scaled(drillWarmup, speed))
+	onset := time.Now().Add(scaled(warmup(sc), speed))
 	stage.begin(onset)
 	daemon.Go(func() {
 		defer end()
@@ -161,6 +163,14 @@ func drill(ctx context.Context, sc *simnet.Scenario, speed float64, record strin
 		return nil, daemonErr
 	}
 	return stage.judge(), nil
+}
+
+// warmup is the quiet start of a scenario.
+func warmup(sc *simnet.Scenario) time.Duration {
+	if slices.ContainsFunc(sc.Phases, func(p simnet.Phase) bool { return p.Class == simnet.ClassSlow }) {
+		return max(drillWarmup, drillHabit*sc.World.Interval)
+	}
+	return drillWarmup
 }
 
 func scaled(d time.Duration, speed float64) time.Duration { return time.Duration(float64(d) / speed) }
