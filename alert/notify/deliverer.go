@@ -22,6 +22,7 @@ type Config struct {
 	Silences *alert.Silences               // nil = none; see SetSilences
 	Link     func(incident string) string  // to the page of an incident, by its ID; nil = none
 	Present  func() []alert.Incident       // as they are now, told or not; asked only while one is silenced; nil = as they were told
+	Peers    Peers                         // none where Tell is nil
 	Log      zerolog.Logger
 
 	Timeout     time.Duration // of one attempt; 10 s
@@ -45,11 +46,12 @@ type Outcome string
 
 // The outcomes.
 const (
-	OutcomeAccepted Outcome = "accepted"
-	OutcomeFailed   Outcome = "failed"   // will be tried again
-	OutcomeRefused  Outcome = "refused"  // for good
-	OutcomeDropped  Outcome = "dropped"  // a notice: failed too often, or too many were waiting
-	OutcomeSilenced Outcome = "silenced" // it began and ended while a silence held
+	OutcomeAccepted  Outcome = "accepted"
+	OutcomeFailed    Outcome = "failed"    // will be tried again
+	OutcomeRefused   Outcome = "refused"   // for good
+	OutcomeDropped   Outcome = "dropped"   // a notice: failed too often, or too many were waiting
+	OutcomeSilenced  Outcome = "silenced"  // it began and ended while a silence held
+	OutcomeElsewhere Outcome = "elsewhere" // another hub has told it
 )
 
 // Told is what became of a message of an incident, for those who look at it later.
@@ -60,10 +62,11 @@ type Told struct {
 	Outcome Outcome   `json:"outcome"`
 	Tries   int       `json:"tries,omitempty"` // that failed before
 	Error   string    `json:"error,omitempty"`
+	By      string    `json:"by,omitempty"` // the hub that told it; "" = this one
 }
 
 // Outcomes are all there are, for metrics.
-var Outcomes = []Outcome{OutcomeAccepted, OutcomeFailed, OutcomeRefused, OutcomeDropped, OutcomeSilenced}
+var Outcomes = []Outcome{OutcomeAccepted, OutcomeFailed, OutcomeRefused, OutcomeDropped, OutcomeSilenced, OutcomeElsewhere}
 
 // Bounds of what is kept in memory.
 const (
@@ -93,6 +96,7 @@ type Deliverer struct {
 	parted    []Delivery      // likewise, all of them
 	silences  *alert.Silences // nil = none
 	held      []alert.Notice  // that silences keep back
+	marks     []Mark          // of other hubs
 	shown     map[string]bool // keys of notices that were queued and are not over; see queueNotices
 }
 

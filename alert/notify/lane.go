@@ -79,7 +79,7 @@ func (d *Deliverer) pick(l *lane) (*Message, time.Time) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.giveUpEnds(l)
-	due, next := Due(now, l.ds)
+	due, next := Due(now, d.leave(l, now))
 	if len(due) == 0 {
 		return nil, next
 	}
@@ -196,6 +196,9 @@ func (d *Deliverer) attempt(ctx context.Context, l *lane, m *Message) bool {
 	gone := x.Gone != ""
 	d.touch(i.ID)
 	d.mu.Unlock()
+	if err == nil {
+		d.tellPeers(l, m, now)
+	}
 	if gone {
 		d.c.Log.Error().Str("channel", l.Name).Str("incident", i.ID).Uint64("rev", i.Rev).Err(err).Msg("channel refuses the message for good")
 	}
@@ -275,14 +278,15 @@ const (
 func (d *Deliverer) nextNotices(l *lane, atOnce bool) (batch []queued, next time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now, n := time.Now(), 1
 	l.busy = 0
+	next = d.leaveNotices(l, now)
 	if len(l.notices) == 0 {
 		return nil, time.Time{}
 	}
-	now, n := time.Now(), 1
 	if l.Gather > 0 {
 		n = min(len(l.notices), maxDigest)
-		next = l.spoke.Add(l.Gather)
+		next = later(next, l.spoke.Add(l.Gather))
 		if first := l.notices[0].told.Add(min(together, l.Gather)); first.After(next) {
 			next = first
 		}
@@ -310,6 +314,9 @@ func (d *Deliverer) deliverBatch(ctx context.Context, stop <-chan struct{}, l *l
 			return
 		}
 		now := time.Now()
+		if err == nil {
+			d.tellPeers(l, &m, now)
+		}
 		if err == nil || outcomeOf(err) == OutcomeRefused {
 			d.outcome(l, outcomeOf(err), now.Sub(told))
 			return

@@ -23,7 +23,7 @@ func (d *Deliverer) Next(c Config) *Deliverer {
 	}
 	n := NewDeliverer(c, slices.Collect(maps.Values(d.incidents)), ds)
 	n.book, n.unsaved, n.orphans = d.book, d.unsaved, append(n.orphans, d.orphans...)
-	n.held, n.shown = d.held, d.shown
+	n.held, n.shown, n.marks = d.held, d.shown, d.marks
 	maps.Copy(n.mail, d.mail)
 	for _, l := range n.lanes {
 		if was := lanes[l.Name]; was != nil {

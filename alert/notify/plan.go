@@ -114,6 +114,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// later is the last of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // Accepted is d after its channel has taken m, of an incident, at now.
 func Accepted(d Delivery, m *Message, now time.Time) Delivery {
 	i := m.Incident
