@@ -13,8 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var sameAddrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
-var sameAddrPorts = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+var (
+	sameAddrs     = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+	sameAddrPorts = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+)
 
 // full is a result with something in every field there is.
 func full() Result {
