@@ -24,7 +24,7 @@ var (
 		"anchor-hobart", "anchor-izmir", "anchor-jaipur", "anchor-kigali", "anchor-lima",
 	}
 	groupNames    = [numKinds]string{"forums-and-news", "provider", "others", "anchors"}
-	issuers       = []string{"Harbour Trust Services", "Northern Certificates", "Delta Sign"}
+	issuers       = []string{"harbour-trust", "northern-certificates", "delta-sign"}
 	operatorNames = []string{"route53", "", "ns1", "google-cloud-dns", ""} // "" = its own name servers
 )
 
