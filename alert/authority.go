@@ -6,10 +6,10 @@ import (
 	"unicode"
 )
 
-// authority is a certificate authority's name as that of a failure domain: the words of its organisation in lower case,
+// Authority is a certificate authority's name as that of a failure domain: the words of its organisation in lower case,
 // without what says what kind of company it is, as in "digicert" and "google-trust-services". What is such a name stays as
 // it is.
-func authority(organisation string) string {
+func Authority(organisation string) string {
 	name := strings.Join(slices.DeleteFunc(strings.FieldsFunc(strings.ToLower(organisation), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\''
 	}), func(word string) bool { return companies[word] }), "-")
@@ -32,7 +32,7 @@ var companies = map[string]bool{
 // maxAuthorities bounds the names that are remembered.
 const maxAuthorities = 10000
 
-// authorityOf is authority, remembered: an answer of every look has one.
+// authorityOf is Authority, remembered: an answer of every look has one.
 func (e *Engine) authorityOf(organisation string) string {
 	if organisation == "" {
 		return ""
@@ -42,7 +42,7 @@ func (e *Engine) authorityOf(organisation string) string {
 		if len(e.authorities) >= maxAuthorities {
 			clear(e.authorities)
 		}
-		name = authority(organisation)
+		name = Authority(organisation)
 		e.authorities[organisation] = name
 	}
 	return name

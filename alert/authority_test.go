@@ -8,7 +8,7 @@ func TestAuthority(t *testing.T) {
 		"Google Trust Services": "google-trust-services", "Google Trust Services LLC": "google-trust-services", "google-trust-services": "google-trust-services",
 		"GoDaddy.com, Inc.": "godaddy", "Sectigo Limited": "sectigo", "ZeroSSL": "zerossl", "Sociedad Española": "sociedad-española", "Inc.": "inc.", "…": "…", "": "",
 	} {
-		if got := authority(organisation); got != want {
+		if got := Authority(organisation); got != want {
 			t.Errorf("%q is %q, want %q", organisation, got, want)
 		}
 	}

@@ -374,7 +374,7 @@ func (u *setup) members(d alert.Domain) map[string]bool {
 		case alert.KindDNS:
 			out[s.Name] = s.Operator == d.Name
 		case alert.KindCA:
-			out[s.Name] = s.CA == d.Name
+			out[s.Name] = alert.Authority(s.CA) == d.Name
 		case alert.KindNetwork:
 			out[s.Name] = s.Network == d.Name
 		case alert.KindPath:

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"faultline/alert"
 )
 
 // Class is what the probes of an affected site see, in the words of scenario files.
@@ -79,7 +81,10 @@ func (r Ref) String() string { return r.Kind + ":" + r.Name }
 
 // Matches tells whether r, which may end in a star, means the domain of that kind and name.
 func (r Ref) Matches(kind, name string) bool {
-	return r.Kind == kind && (r.Name == "*" || r.Name == name)
+	if r.Kind != kind {
+		return false
+	}
+	return r.Name == "*" || r.Name == name || kind == alert.KindCA && alert.Authority(r.Name) == alert.Authority(name)
 }
 
 // Scenario is one outage, or a trap, as a prober would have met it. It is not changed after it was read.

@@ -196,3 +196,18 @@ func open(t *testing.T, name string) *Scenario {
 	}
 	return sc
 }
+
+// The engine names certificate authorities plainly; a scenario may name them as their certificates do.
+func TestRefMeansAnAuthority(t *testing.T) {
+	f := func(r Ref, kind, name string, want bool) {
+		t.Helper()
+		if got := r.Matches(kind, name); got != want {
+			t.Errorf("%s means %s:%s: %v, want %v", r, kind, name, got, want)
+		}
+	}
+	f(Ref{"ca", "DigiCert Inc"}, "ca", "digicert", true)
+	f(Ref{"ca", "letsencrypt"}, "ca", "letsencrypt", true)
+	f(Ref{"ca", "letsencrypt"}, "ca", "digicert", false)
+	f(Ref{"cdn", "DigiCert Inc"}, "cdn", "digicert", false)
+	f(Ref{"cdn", "*"}, "ca", "digicert", false)
+}
